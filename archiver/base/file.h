@@ -1,0 +1,93 @@
+#ifndef ARCHIVER_BASE_FILE_H_
+#define ARCHIVER_BASE_FILE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace diptych::base {
+
+// A file that only grows. Not thread-safe. Errors name the path.
+class AppendFile {
+ public:
+  virtual ~AppendFile() = default;
+
+  // Writes all pieces after the end. After an error the file's end is unknown
+  // and nothing more may be appended.
+  virtual absl::Status Append(absl::Span<const absl::string_view> pieces) = 0;
+
+  // fdatasync. An error is final: what was written since the last success may
+  // be lost even if a later call succeeds.
+  virtual absl::Status Sync() = 0;
+
+  virtual uint64_t size() const = 0;
+};
+
+// Thread-safe.
+class ReadFile {
+ public:
+  virtual ~ReadFile() = default;
+
+  // Fills `out` with up to `size` bytes from `offset`; fewer only at the end.
+  virtual absl::Status Read(uint64_t offset, size_t size, std::string* out) = 0;
+
+  virtual absl::StatusOr<uint64_t> Size() = 0;
+};
+
+// What the log and the key store need of an operating system, so that a test
+// can put a faulty one in its place. Thread-safe.
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+
+  // Opens for appending; creates with mode 0640 if it is not there.
+  virtual absl::StatusOr<std::unique_ptr<AppendFile>> OpenForAppend(
+      const std::string& path) = 0;
+  virtual absl::StatusOr<std::unique_ptr<ReadFile>> OpenForRead(
+      const std::string& path) = 0;
+  // Names in `directory`, sorted, without "." and "..".
+  virtual absl::StatusOr<std::vector<std::string>> List(
+      const std::string& directory) = 0;
+  // Also the parents, mode 0750; fine if it is there.
+  virtual absl::Status CreateDirectory(const std::string& path) = 0;
+  // Makes creations and removals in `path` durable.
+  virtual absl::Status SyncDirectory(const std::string& path) = 0;
+  // Cuts to `size` and syncs.
+  virtual absl::Status Truncate(const std::string& path, uint64_t size) = 0;
+  // Writes a new file whole, syncs it and its directory.
+  virtual absl::Status WriteFile(const std::string& path,
+                                 absl::string_view content) = 0;
+
+  // The machine's. Lives forever.
+  static FileSystem* Real();
+};
+
+// Reads a file whole; RESOURCE_EXHAUSTED if it is over `max_bytes`.
+absl::StatusOr<std::string> ReadWholeFile(const std::string& path,
+                                          size_t max_bytes);
+
+// An exclusive lock on a file, held until destruction, so that no two programs
+// write one archive. FAILED_PRECONDITION if somebody has it.
+class FileLock {
+ public:
+  static absl::StatusOr<std::unique_ptr<FileLock>> Acquire(
+      const std::string& path);
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  explicit FileLock(int fd) : fd_(fd) {}
+  const int fd_;
+};
+
+}  // namespace diptych::base
+
+#endif  // ARCHIVER_BASE_FILE_H_

@@ -1,0 +1,165 @@
+#ifndef ARCHIVER_BASE_LIMITS_H_
+#define ARCHIVER_BASE_LIMITS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+// Every bound of every queue, buffer, loop and wait, in one place.
+namespace diptych::limits {
+
+// ---- What is cut when (ARCHITECTURE.md, "Words") ----
+inline constexpr int64_t kChunkMax_us = 1'000'000;
+inline constexpr size_t kChunkMaxPayload_bytes = 1 << 20;
+inline constexpr int64_t kSegmentMax_us = 10'000'000;
+// A packet that waited this long for the other side goes out without it.
+inline constexpr int64_t kReorderWindow_us = 1'000'000;
+// A side that gives nothing for longer has a gap.
+inline constexpr int64_t kGapThreshold_us = 1'000'000;
+// How far reordering may put pts after dts.
+inline constexpr int64_t kMaxReorder_us = 16'000'000;
+// Session times: pts at most ten days from the session's start.
+inline constexpr int64_t kSessionMax_us = int64_t{10} * 24 * 3600 * 1'000'000;
+
+// ---- Ingest ----
+inline constexpr int kMaxMessage_bytes = 4 << 20;
+inline constexpr size_t kMaxPacket_bytes = 2 << 20;
+inline constexpr size_t kMaxPacketsPerMessage = 4096;
+inline constexpr size_t kMaxNotesPerMessage = 1024;
+inline constexpr uint32_t kMaxTrackId = 32;
+inline constexpr size_t kMaxTracksPerSide = 8;
+inline constexpr size_t kMaxCodecConfig_bytes = 64 << 10;
+inline constexpr size_t kMaxTagKey_bytes = 63;
+inline constexpr size_t kMaxTagValue_bytes = 256;
+inline constexpr size_t kMaxTagValuesPerUpdate = 64;
+inline constexpr size_t kMaxEventAttributes = 32;
+inline constexpr size_t kMaxEventAttributeValue_bytes = 4096;
+inline constexpr size_t kMaxAttachmentPart_bytes = 512 << 10;
+inline constexpr uint64_t kMaxAttachment_bytes = 64 << 20;
+inline constexpr uint32_t kMaxSpansPerSession = 10'000;
+inline constexpr uint32_t kMaxSegmentsPerSession = 1'000'000;
+inline constexpr size_t kMaxOpenSessions = 8192;
+inline constexpr uint64_t kMaxNotesPerSide = 100'000;
+inline constexpr size_t kMaxAttachmentsPerSession = 4096;
+// How often open sessions are looked at for chunks that are due.
+inline constexpr absl::Duration kTick = absl::Milliseconds(50);
+// A gateway's name in its certificate.
+inline constexpr size_t kMaxPrincipalName_bytes = 128;
+// Packets whose hash is remembered, so that a number used twice is noticed.
+inline constexpr size_t kReplayWindow_packets = 1024;
+// Received and not yet durable: per session, and over all sessions. A stream
+// over either is not read from until it is under again.
+inline constexpr size_t kMaxUndurablePerSession_bytes = 8 << 20;
+inline constexpr size_t kMaxUndurable_bytes = size_t{256} << 20;
+// A session without data for this long is closed as abandoned.
+inline constexpr absl::Duration kAbandonAfter = absl::Minutes(15);
+inline constexpr absl::Duration kDrainTimeout = absl::Seconds(20);
+
+// ---- The log ----
+inline constexpr size_t kMaxRecordHeader_bytes = 1 << 20;
+inline constexpr size_t kMaxRecordBody_bytes = 8 << 20;
+inline constexpr uint64_t kVolumeMax_bytes = uint64_t{256} << 20;
+inline constexpr size_t kCommitQueue_bytes = size_t{512} << 20;
+inline constexpr size_t kCommitBatch_bytes = 8 << 20;
+// What a scan reads at a time, and how far a record is read ahead unasked.
+inline constexpr size_t kScanBlock_bytes = 1 << 20;
+inline constexpr size_t kReadAhead_bytes = 4 << 10;
+inline constexpr size_t kSnapshotClosedSessions = 4096;
+
+// ---- Index and queries ----
+inline constexpr size_t kMaxFilter_bytes = 8192;
+inline constexpr int kMaxFilterDepth = 32;
+inline constexpr size_t kMaxFilterTerms = 128;
+inline constexpr uint32_t kDefaultPageSize = 50;
+inline constexpr uint32_t kMaxPageSize = 1000;
+inline constexpr size_t kMaxPageToken_bytes = 512;
+inline constexpr size_t kMaxDictionaryValues = 1000;
+// Tag keys whose values the index keeps at hand while it builds.
+inline constexpr size_t kMaxDictionaryKeys = 1000;
+inline constexpr int64_t kRunMax_us = int64_t{300} * 1'000'000;
+inline constexpr size_t kMaxGroups = 10'000;
+// Posting lists that one query may walk at once.
+inline constexpr size_t kMaxQueryPostings = 2000;
+// How long a query waits for the index to reach the log's end.
+inline constexpr absl::Duration kQueryFreshnessWait = absl::Milliseconds(200);
+// A query looks for its caller's cancellation this often.
+inline constexpr size_t kQueryStepsPerCheck = 1024;
+inline constexpr int kIndexOpenFiles = 1024;
+inline constexpr size_t kIndexWal_bytes = size_t{256} << 20;
+inline constexpr size_t kIndexWriteBuffer_bytes = size_t{32} << 20;
+inline constexpr size_t kIndexBlockCache_bytes = size_t{256} << 20;
+// What the index takes from the log before it writes.
+inline constexpr size_t kIndexBatch_records = 2048;
+inline constexpr size_t kIndexBatch_bytes = 8 << 20;
+inline constexpr size_t kRebuildBatch_records = 20'000;
+// Sessions and their keys that the index keeps at hand.
+inline constexpr size_t kIndexSessionCache = 4096;
+inline constexpr size_t kIndexOpenerCache = 4096;
+// Values over all tag updates of a session; later ones are counted as refused.
+inline constexpr size_t kMaxTagValuesPerSession = 10'000;
+inline constexpr int kMaxNoteRanges = 64;
+inline constexpr int kMaxRememberedDamages = 100;
+// After a failed write the index tries again, waiting longer each time.
+inline constexpr absl::Duration kIndexRetryFirst = absl::Milliseconds(100);
+inline constexpr absl::Duration kIndexRetryMax = absl::Seconds(30);
+
+// ---- Reading ----
+inline constexpr size_t kReadData_bytes = 256 << 10;
+inline constexpr size_t kMaxPurpose_bytes = 1024;
+inline constexpr size_t kMaxSealedAccess_bytes = 64 << 10;
+inline constexpr absl::Duration kAccessRecordTimeout = absl::Seconds(10);
+// Packets that wait for one that may come before them, in a chunk not yet read.
+// Over it the earliest goes out as it is.
+inline constexpr size_t kMaxHeldWhileReading_bytes = 64 << 20;
+// Streams of one exported file: tracks, and tracks whose parameters changed.
+inline constexpr size_t kMaxOutputTracks = 64;
+// An MP4's index is made in memory, some 100 bytes a packet.
+inline constexpr uint64_t kMaxMp4Packets = 4'000'000;
+inline constexpr size_t kMaxMp4Index_bytes = size_t{256} << 20;
+
+// ---- Command line and small files ----
+inline constexpr size_t kMaxPassphrase_bytes = 1000;
+// What `check` finds beyond these is only counted.
+inline constexpr uint64_t kMaxShownFindings = 1000;
+inline constexpr absl::Duration kClientCallTimeout = absl::Seconds(60);
+// Sessions or segments that one command prints or exports.
+inline constexpr uint64_t kMaxResultRows = 1'000'000;
+inline constexpr size_t kMaxPemFile_bytes = 64 << 10;
+inline constexpr size_t kMaxProfileFile_bytes = 64 << 10;
+inline constexpr size_t kMaxAddressFile_bytes = 512;
+
+// ---- The gateway ----
+// Sent and not yet durable, over both sides; a caller waits when it is full.
+inline constexpr size_t kGatewayBuffer_bytes = 64 << 20;
+inline constexpr size_t kBatchMax_bytes = 64 << 10;
+inline constexpr absl::Duration kBatchMax = absl::Milliseconds(250);
+// Tag notes that are said again after a break.
+inline constexpr size_t kMaxTagNotes = 4096;
+inline constexpr absl::Duration kReconnectMin = absl::Milliseconds(100);
+inline constexpr absl::Duration kReconnectMax = absl::Seconds(5);
+inline constexpr absl::Duration kFirstConnectTimeout = absl::Seconds(10);
+inline constexpr absl::Duration kReconnectTimeout = absl::Minutes(3);
+// A server's SlowDown holds the gateway for no longer than this.
+inline constexpr absl::Duration kSlowDownMax = absl::Seconds(10);
+// No answer at all for this long while data is out: the stream is given up.
+inline constexpr absl::Duration kStreamStall = absl::Seconds(60);
+// Looked at before the first packet is handed out, to place time zero.
+inline constexpr size_t kProbe_packets = 50;
+// Pictures that a decoder may hold back, and so how far order is looked for.
+inline constexpr size_t kMaxPictureReorder = 17;
+// Packets that wait for their time while another one's is looked for.
+inline constexpr size_t kMaxPending_packets = 4096;
+inline constexpr int kMaxReadErrors = 16;
+inline constexpr size_t kMaxProblems = 200;
+inline constexpr size_t kMaxParameterSets = 64;
+inline constexpr size_t kSourceQueue_packets = 256;
+inline constexpr size_t kSourceQueue_bytes = 16 << 20;
+inline constexpr size_t kPushAttachmentPart_bytes = 256 << 10;
+inline constexpr absl::Duration kOpenInputTimeout = absl::Seconds(20);
+// A live source that says nothing for this long has ended.
+inline constexpr absl::Duration kLiveSilence = absl::Seconds(15);
+
+}  // namespace diptych::limits
+
+#endif  // ARCHIVER_BASE_LIMITS_H_
