@@ -1,0 +1,77 @@
+#include "archiver/seal/session_sealer.h"
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "archiver/base/ids.h"
+#include "archiver/base/status_macros.h"
+#include "archiver/log/record.h"
+#include "archiver/seal/aead.h"
+#include "archiver/seal/associated_data.h"
+#include "archiver/seal/ratchet.h"
+#include "archiver/seal/secret.h"
+#include "archiver/seal/wrap.h"
+#include "proto/stored/v1/keys.pb.h"
+
+namespace diptych::seal {
+
+absl::StatusOr<SessionSealer> SessionSealer::Create(
+    const stored::v1::ArchiveConfig& archive, const base::Uuid& session_id,
+    uint64_t epoch, uint32_t first_segment) {
+  SessionSealer sealer;
+  sealer.archive_id_ = archive.archive_id();
+  const absl::string_view id(session_id.bytes().data(),
+                             session_id.bytes().size());
+  sealer.wraps_.set_session_id(std::string(id));
+  sealer.wraps_.set_epoch(epoch);
+  sealer.media_chain_ = SecretKey::Random();
+  sealer.metadata_chain_ = SecretKey::Random();
+  for (const auto key_class :
+       {stored::v1::KEY_CLASS_MEDIA, stored::v1::KEY_CLASS_METADATA}) {
+    const SecretKey& root = key_class == stored::v1::KEY_CLASS_MEDIA
+                                ? sealer.media_chain_
+                                : sealer.metadata_chain_;
+    ASSIGN_OR_RETURN(const std::vector<stored::v1::Wrap> wraps,
+                     WrapKey(archive,
+                             {.archive_id = archive.archive_id(),
+                              .session_id = id,
+                              .key_class = key_class,
+                              .epoch = epoch},
+                             root));
+    for (const stored::v1::Wrap& wrap : wraps) {
+      *sealer.wraps_.add_wraps() = wrap;
+    }
+  }
+  // Segments are numbered over the whole session, the chain from its root at 0.
+  for (uint32_t segment = 0; segment < first_segment; ++segment) {
+    sealer.media_chain_ = NextChainState(sealer.media_chain_);
+    sealer.metadata_chain_ = NextChainState(sealer.metadata_chain_);
+  }
+  sealer.segment_ = first_segment;
+  sealer.media_key_ = SegmentKey(sealer.media_chain_);
+  sealer.metadata_key_ = SegmentKey(sealer.metadata_chain_);
+  return sealer;
+}
+
+std::string SessionSealer::Seal(stored::v1::KeyClass key_class,
+                                log::RecordType type, absl::string_view header,
+                                absl::string_view plaintext) {
+  const SecretKey& key =
+      key_class == stored::v1::KEY_CLASS_MEDIA ? media_key_ : metadata_key_;
+  return AeadSeal(key, AssociatedData(archive_id_, type, header), plaintext);
+}
+
+void SessionSealer::NextSegment() {
+  ++segment_;
+  media_chain_ = NextChainState(media_chain_);
+  media_key_ = SegmentKey(media_chain_);
+  metadata_chain_ = NextChainState(metadata_chain_);
+  metadata_key_ = SegmentKey(metadata_chain_);
+}
+
+}  // namespace diptych::seal
