@@ -1,0 +1,50 @@
+#ifndef ARCHIVER_INGEST_INGEST_ERRORS_H_
+#define ARCHIVER_INGEST_INGEST_ERRORS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "proto/api/v1/common.pb.h"
+
+namespace diptych::ingest {
+
+// The errors that a gateway can meet, each with its stable reason. The place
+// (session, side, track, sequence) is added with base::WithDetail by whoever
+// knows it.
+
+// The stream's first message is not `open`, or a later one is.
+absl::Status NotOpened();
+absl::Status OpenedTwice();
+absl::Status EmptyMessage();
+absl::Status BadSessionId();
+absl::Status BadOpen(absl::string_view message);
+// A side that another living stream carries with other tracks, or that one
+// message declares twice.
+absl::Status SideConflict(api::v1::Side side, absl::string_view message);
+absl::Status UnknownTrack(uint32_t track_id);
+absl::Status BadTime(uint32_t track_id, uint64_t sequence,
+                     absl::string_view message);
+absl::Status BadPacket(uint32_t track_id, uint64_t sequence,
+                       absl::string_view message);
+absl::Status SequenceGap(api::v1::Side side, uint64_t expected, uint64_t got,
+                         bool note);
+absl::Status SequenceReused(api::v1::Side side, uint64_t sequence,
+                            absl::string_view stored_sha256,
+                            absl::string_view received_sha256);
+absl::Status BadNote(api::v1::Side side, uint64_t note,
+                     absl::string_view message);
+absl::Status CloseMismatch(api::v1::Side side, uint64_t declared,
+                           uint64_t received);
+absl::Status SideEnded(api::v1::Side side);
+absl::Status EndedWithoutClose();
+absl::Status TakenOver();
+absl::Status SessionClosed();
+absl::Status TooManySessions();
+absl::Status Draining();
+absl::Status StorageFailed();
+
+}  // namespace diptych::ingest
+
+#endif  // ARCHIVER_INGEST_INGEST_ERRORS_H_

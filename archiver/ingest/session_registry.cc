@@ -1,0 +1,291 @@
+#include "archiver/ingest/session_registry.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <google/protobuf/util/time_util.h>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "archiver/base/ids.h"
+#include "archiver/base/limits.h"
+#include "archiver/base/log_line.h"
+#include "archiver/base/mutex.h"
+#include "archiver/base/status_macros.h"
+#include "archiver/evidence/manifest.h"
+#include "archiver/ingest/ingest_errors.h"
+#include "archiver/ingest/receipt.h"
+#include "archiver/ingest/request_check.h"
+#include "archiver/ingest/session.h"
+#include "archiver/log/committer.h"
+#include "archiver/log/log_reader.h"
+#include "archiver/log/open_sessions.h"
+#include "archiver/log/record.h"
+#include "proto/api/v1/ingest.pb.h"
+#include "proto/stored/v1/records.pb.h"
+
+namespace diptych::ingest {
+namespace {
+
+using google::protobuf::util::TimeUtil;
+using log::Record;
+using log::RecordType;
+
+// What protobuf's Timestamp can hold from 1970 on.
+bool IsPlausible(const google::protobuf::Timestamp& time) {
+  constexpr int64_t kEndOf9999_s = 253'402'300'799;
+  return time.seconds() >= 0 && time.seconds() <= kEndOf9999_s &&
+         time.nanos() >= 0 && time.nanos() < 1'000'000'000;
+}
+
+// The manifests of the chunks that none names yet, one for each segment.
+absl::StatusOr<std::vector<Record>> CompleteManifests(
+    const stored::v1::OpenSession& session, const log::LogReader& log,
+    int64_t now_us) {
+  std::map<uint32_t, stored::v1::Segment> segments;
+  for (const stored::v1::PendingChunk& pending : session.pending_chunks()) {
+    stored::v1::Segment& segment = segments[pending.segment()];
+    if (segment.chunks_size() == 0) {
+      segment.set_session_id(session.session_id());
+      segment.set_epoch(pending.epoch());
+      segment.set_span(pending.span());
+      segment.set_segment(pending.segment());
+      segment.set_window_start_us(pending.window_start_us());
+      segment.set_window_end_us(pending.window_end_us());
+      segment.set_start_us(pending.start_us());
+      segment.set_end_us(pending.end_us());
+      segment.set_recovered(true);
+      segment.set_record_time_us(now_us);
+    }
+    segment.set_window_start_us(
+        std::min(segment.window_start_us(), pending.window_start_us()));
+    segment.set_window_end_us(
+        std::max(segment.window_end_us(), pending.window_end_us()));
+    segment.set_start_us(std::min(segment.start_us(), pending.start_us()));
+    segment.set_end_us(std::max(segment.end_us(), pending.end_us()));
+    ASSIGN_OR_RETURN(const log::StoredRecord chunk,
+                     log.Read(pending.position()));
+    stored::v1::SegmentChunk* digest = segment.add_chunks();
+    digest->set_chunk(pending.chunk());
+    digest->set_body_sha256(evidence::BodyHash(chunk.body));
+  }
+  std::vector<Record> records;
+  std::string previous = session.manifest_sha256();
+  for (auto& [number, segment] : segments) {
+    segment.set_previous_manifest_sha256(previous);
+    Record record = {RecordType::kSegment, segment.SerializeAsString(), ""};
+    previous = evidence::ManifestHash(record.header);
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+// The closing record of a session that no actor holds.
+Record AbandonedRecord(const stored::v1::OpenSession& session, int64_t now_us) {
+  stored::v1::SessionClosed closed;
+  closed.set_session_id(session.session_id());
+  closed.set_epoch(session.epoch());
+  closed.set_reason(stored::v1::CLOSE_REASON_ABANDONED);
+  closed.set_record_time_us(now_us);
+  *closed.mutable_sides() = session.sides();
+  closed.set_segments(session.next_segment());
+  closed.set_manifest_sha256(session.manifest_sha256());
+  return {RecordType::kSessionClosed, closed.SerializeAsString(), ""};
+}
+
+}  // namespace
+
+SessionRegistry::SessionRegistry(log::OpenSessions recovered)
+    : log_sessions_(std::move(recovered)) {}
+
+SessionRegistry::~SessionRegistry() {
+  {
+    base::MutexLock lock(&mutex_);
+    stopping_ = true;
+    stop_changed_.NotifyAll();
+  }
+  if (tick_thread_.joinable()) tick_thread_.join();
+}
+
+std::optional<Record> SessionRegistry::MakeSnapshot() {
+  base::MutexLock lock(&log_mutex_);
+  return log_sessions_.MakeSnapshot(
+      absl::ToUnixMicros(context_->clock->Now()));
+}
+
+void SessionRegistry::OnRecord(const Record& record, log::Position position) {
+  base::MutexLock lock(&log_mutex_);
+  const absl::Status applied = log_sessions_.Apply(record.type, record.header,
+                                                   record.body, position);
+  if (!applied.ok()) {
+    base::LogLine(base::Severity::kError, "a record does not fit the log",
+                  {{"type", log::RecordTypeName(record.type)},
+                   {"error", absl::string_view(applied.message())}});
+  }
+}
+
+absl::Status SessionRegistry::Start(SessionContext* context,
+                                    const log::LogReader& log) {
+  context_ = context;
+  std::vector<Record> manifests;
+  {
+    base::MutexLock lock(&log_mutex_);
+    const int64_t now_us = absl::ToUnixMicros(context_->clock->Now());
+    for (const auto& [id, session] : log_sessions_.open()) {
+      absl::StatusOr<std::vector<Record>> records =
+          CompleteManifests(session, log, now_us);
+      if (!records.ok()) {
+        // Damaged chunks: nothing is attested that can't be read. The other
+        // sessions go on.
+        base::LogLine(base::Severity::kError, "a manifest cannot be completed",
+                      {{"session", id.ToString()},
+                       {"error", absl::string_view(records.status().message())}});
+        continue;
+      }
+      std::move(records->begin(), records->end(),
+                std::back_inserter(manifests));
+    }
+  }
+  if (!manifests.empty()) {
+    RETURN_IF_ERROR(
+        context_->log->SubmitAndWait(std::move(manifests)).status());
+  }
+  tick_thread_ = std::thread([this] { TickLoop(); });
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::variant<std::shared_ptr<Session>, api::v1::Receipt>>
+SessionRegistry::Open(const std::shared_ptr<StreamSink>& sink,
+                      const api::v1::Open& open, const std::string& gateway) {
+  const absl::StatusOr<base::Uuid> id = base::Uuid::Parse(open.session_id());
+  if (!id.ok()) return BadSessionId();
+  RETURN_IF_ERROR(CheckOpen(open));
+  int64_t start_time_us = absl::ToUnixMicros(context_->clock->Now());
+  if (open.has_start_time()) {
+    if (!IsPlausible(open.start_time())) {
+      return BadOpen("start_time is not a time between 1970 and 9999");
+    }
+    start_time_us = TimeUtil::TimestampToMicroseconds(open.start_time());
+  }
+
+  std::shared_ptr<Session> session;
+  {
+    base::MutexLock lock(&mutex_);
+    if (draining_) return ingest::Draining();
+    if (const auto living = sessions_.find(*id);
+        living != sessions_.end() && !living->second->failed()) {
+      session = living->second;
+    } else {
+      std::optional<stored::v1::OpenSession> before;
+      {
+        base::MutexLock log_lock(&log_mutex_);
+        if (const stored::v1::ClosedSession* closed =
+                log_sessions_.FindClosed(*id)) {
+          return MakeReceipt(context_->archive->archive_id(),
+                             closed->start_time_us(), closed->closed(),
+                             closed->position());
+        }
+        const auto found = log_sessions_.open().find(*id);
+        if (found != log_sessions_.open().end()) before = found->second;
+      }
+      if (sessions_.size() >= limits::kMaxOpenSessions) {
+        return TooManySessions();
+      }
+      ASSIGN_OR_RETURN(
+          session,
+          Session::Create(context_, *id, start_time_us, gateway,
+                          before.has_value() ? &*before : nullptr,
+                          [this](const base::Uuid& closed) { Forget(closed); }));
+      sessions_[*id] = session;
+    }
+  }
+  RETURN_IF_ERROR(session->Attach(sink, open));
+  return session;
+}
+
+void SessionRegistry::Forget(const base::Uuid& id) {
+  base::MutexLock lock(&mutex_);
+  sessions_.erase(id);
+}
+
+std::vector<std::shared_ptr<Session>> SessionRegistry::Sessions() {
+  base::MutexLock lock(&mutex_);
+  std::vector<std::shared_ptr<Session>> sessions;
+  sessions.reserve(sessions_.size());
+  for (const auto& [id, session] : sessions_) sessions.push_back(session);
+  return sessions;
+}
+
+void SessionRegistry::TickLoop() {
+  for (;;) {
+    {
+      base::MutexLock lock(&mutex_);
+      if (stopping_) return;
+      stop_changed_.WaitWithTimeout(&mutex_, limits::kTick);
+      if (stopping_) return;
+    }
+    Tick();
+  }
+}
+
+void SessionRegistry::Tick() {
+  for (const std::shared_ptr<Session>& session : Sessions()) {
+    session->Tick();
+    if (session->failed()) Forget(session->id());
+  }
+  const absl::Duration now = context_->clock->Monotonic();
+  if (now < next_abandon_check_) return;
+  next_abandon_check_ = now + absl::Minutes(1);
+  CloseAbandoned();
+}
+
+void SessionRegistry::CloseAbandoned() {
+  const int64_t now_us = absl::ToUnixMicros(context_->clock->Now());
+  std::vector<Record> records;
+  {
+    base::MutexLock lock(&mutex_);
+    base::MutexLock log_lock(&log_mutex_);
+    for (const auto& [id, session] : log_sessions_.open()) {
+      if (sessions_.contains(id) ||
+          now_us - session.last_record_time_us() <
+              absl::ToInt64Microseconds(limits::kAbandonAfter)) {
+        continue;
+      }
+      records.push_back(AbandonedRecord(session, now_us));
+    }
+    if (records.empty()) return;
+    // Under the lock, so that no actor can begin before the closing record is
+    // in the queue.
+    const absl::Status submitted =
+        context_->log->Submit(std::move(records), nullptr);
+    if (!submitted.ok()) return;
+  }
+}
+
+void SessionRegistry::Drain(absl::Duration timeout) {
+  {
+    base::MutexLock lock(&mutex_);
+    draining_ = true;
+  }
+  const std::vector<std::shared_ptr<Session>> sessions = Sessions();
+  for (const auto& session : sessions) session->Drain();
+  // The commits are queued; whatever is submitted now is durable after them.
+  const absl::Duration deadline = context_->clock->Monotonic() + timeout;
+  for (const auto& session : sessions) {
+    while (!session->drained() && context_->clock->Monotonic() < deadline) {
+      if (!context_->log->SubmitAndWait({}).ok()) return;
+    }
+  }
+}
+
+}  // namespace diptych::ingest

@@ -1,0 +1,80 @@
+#ifndef ARCHIVER_INGEST_SESSION_REGISTRY_H_
+#define ARCHIVER_INGEST_SESSION_REGISTRY_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "archiver/base/ids.h"
+#include "archiver/base/mutex.h"
+#include "archiver/ingest/session.h"
+#include "archiver/log/committer.h"
+#include "archiver/log/log_reader.h"
+#include "archiver/log/open_sessions.h"
+#include "archiver/log/record.h"
+#include "proto/api/v1/ingest.pb.h"
+
+namespace diptych::ingest {
+
+// All sessions of the writer: those with a living actor, and what the log says
+// of the others. Thread-safe.
+class SessionRegistry {
+ public:
+  // `recovered` is what a start found (log::RecoverOpenSessions).
+  explicit SessionRegistry(log::OpenSessions recovered);
+  ~SessionRegistry();
+
+  // For the log's committer: keep what the log says up to date with the log.
+  std::optional<log::Record> MakeSnapshot() ABSL_LOCKS_EXCLUDED(log_mutex_);
+  void OnRecord(const log::Record& record, log::Position position)
+      ABSL_LOCKS_EXCLUDED(log_mutex_);
+
+  // Writes the manifests that the last stop left undone, then lets sessions in.
+  // `context` must outlive this.
+  absl::Status Start(SessionContext* context, const log::LogReader& log)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The session that `open` names, with `sink` attached to its sides; or the
+  // receipt, if it was closed lately.
+  absl::StatusOr<std::variant<std::shared_ptr<Session>, api::v1::Receipt>> Open(
+      const std::shared_ptr<StreamSink>& sink, const api::v1::Open& open,
+      const std::string& gateway) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Lets no session in any more, and makes durable what has come. Returns once
+  // that is done or `timeout` has passed.
+  void Drain(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  void TickLoop() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Tick() ABSL_LOCKS_EXCLUDED(mutex_);
+  void CloseAbandoned() ABSL_LOCKS_EXCLUDED(mutex_, log_mutex_);
+  void Forget(const base::Uuid& id) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::vector<std::shared_ptr<Session>> Sessions() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  SessionContext* context_ = nullptr;
+
+  // Taken by commit threads; no other lock is taken under it.
+  base::Mutex log_mutex_;
+  log::OpenSessions log_sessions_ ABSL_GUARDED_BY(log_mutex_);
+
+  base::Mutex mutex_;
+  base::CondVar stop_changed_;
+  std::map<base::Uuid, std::shared_ptr<Session>> sessions_
+      ABSL_GUARDED_BY(mutex_);
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Duration next_abandon_check_;
+  std::thread tick_thread_;
+};
+
+}  // namespace diptych::ingest
+
+#endif  // ARCHIVER_INGEST_SESSION_REGISTRY_H_
