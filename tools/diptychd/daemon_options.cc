@@ -1,0 +1,110 @@
+#include "tools/diptychd/daemon_options.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+
+namespace diptych::daemon {
+namespace {
+
+constexpr int kWrongUse = 2;
+constexpr std::array<absl::string_view, 6> kNames = {
+    "data_dir", "keys", "passphrase_file",
+    "roles",    "ingest_listen", "audit_listen"};
+
+// The environment as flags in front of the real ones, so that these win.
+std::vector<std::string> WithEnvironment(int argc, const char* const* argv) {
+  std::vector<std::string> arguments;
+  for (const absl::string_view name : kNames) {
+    const std::string variable =
+        absl::StrCat("DIPTYCH_", absl::AsciiStrToUpper(name));
+    if (const char* value = std::getenv(variable.c_str())) {
+      arguments.push_back(absl::StrCat("--", name, "=", value));
+    }
+  }
+  for (int i = 1; i < argc; ++i) arguments.emplace_back(argv[i]);
+  return arguments;
+}
+
+bool ParseRoles(const std::string& roles, DaemonOptions* options) {
+  options->archiver = false;
+  options->indexer = false;
+  for (const absl::string_view role : absl::StrSplit(roles, ',')) {
+    if (role == "archiver") {
+      options->archiver = true;
+    } else if (role == "indexer") {
+      options->indexer = true;
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+std::variant<DaemonOptions, int> ParseDaemonOptions(int argc,
+                                                    const char* const* argv) {
+  DaemonOptions options;
+  std::string roles = "archiver,indexer";
+  CLI::App app(
+      "Diptych's daemon: takes in sessions and answers auditors. Every option "
+      "can also be given as DIPTYCH_NAME in the environment.",
+      "diptychd");
+  const auto add = [&](const char* name, std::string* value,
+                       const char* help) {
+    return app.add_option(name, *value, help)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  };
+  add("--data_dir", &options.data_dir, "the archive's folder")->required();
+  add("--keys", &options.keys,
+      "the folder with the private keys (default: DATA_DIR.keys)");
+  add("--passphrase_file", &options.passphrase_file,
+      "a file whose first line opens the private keys");
+  add("--roles", &roles, "archiver, indexer, or both")->capture_default_str();
+  add("--ingest_listen", &options.ingest_listen,
+      "where gateways connect; port 0 takes a free one")
+      ->capture_default_str();
+  add("--audit_listen", &options.audit_listen,
+      "where auditors connect; port 0 takes a free one")
+      ->capture_default_str();
+  app.set_config("--config", "", "a file with these options, as name = value");
+  try {
+    std::vector<std::string> arguments = WithEnvironment(argc, argv);
+    // CLI11 takes them from the back.
+    std::reverse(arguments.begin(), arguments.end());
+    app.parse(arguments);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    app.exit(error);
+    return kWrongUse;
+  }
+  if (!ParseRoles(roles, &options)) {
+    std::fprintf(stderr,
+                 "diptychd: --roles takes archiver, indexer, or both with a "
+                 "comma between\n");
+    return kWrongUse;
+  }
+  while (options.data_dir.size() > 1 && options.data_dir.back() == '/') {
+    options.data_dir.pop_back();
+  }
+  if (options.keys.empty()) {
+    options.keys = absl::StrCat(options.data_dir, ".keys");
+  }
+  return options;
+}
+
+}  // namespace diptych::daemon

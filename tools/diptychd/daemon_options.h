@@ -1,0 +1,29 @@
+#ifndef TOOLS_DIPTYCHD_DAEMON_OPTIONS_H_
+#define TOOLS_DIPTYCHD_DAEMON_OPTIONS_H_
+
+#include <string>
+#include <variant>
+
+namespace diptych::daemon {
+
+// What `diptychd` was asked for. Flags beat the environment (DIPTYCH_DATA_DIR,
+// ...), which beats the file that --config names.
+struct DaemonOptions {
+  std::string data_dir;
+  // Default: data_dir + ".keys". Only the indexer opens it.
+  std::string keys;
+  std::string passphrase_file;
+  bool archiver = true;
+  bool indexer = true;
+  std::string ingest_listen = "127.0.0.1:7443";
+  std::string audit_listen = "127.0.0.1:7444";
+};
+
+// The options, or the exit code to leave with (help was asked for, or the use
+// was wrong; both have been said).
+std::variant<DaemonOptions, int> ParseDaemonOptions(int argc,
+                                                    const char* const* argv);
+
+}  // namespace diptych::daemon
+
+#endif  // TOOLS_DIPTYCHD_DAEMON_OPTIONS_H_

@@ -1,0 +1,172 @@
+#include "tools/diptychd/reader.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "archiver/base/clock.h"
+#include "archiver/base/file.h"
+#include "archiver/base/ids.h"
+#include "archiver/base/limits.h"
+#include "archiver/base/log_line.h"
+#include "archiver/base/status_macros.h"
+#include "archiver/log/log_reader.h"
+#include "archiver/seal/index_keys.h"
+#include "archiver/seal/key_file.h"
+#include "indexer/builder/index_builder.h"
+#include "indexer/builder/log_follower.h"
+#include "indexer/query/catalog.h"
+#include "indexer/query/catalog_service.h"
+#include "indexer/retrieval/media_service.h"
+#include "indexer/store/index_store.h"
+#include "indexer/store/media_index.h"
+#include "proto/stored/v1/keys.pb.h"
+#include "tools/diptychd/server.h"
+#include "tools/diptychd/writer_link.h"
+#include "tools/pki/pki.h"
+
+namespace diptych::daemon {
+namespace {
+
+constexpr size_t kMaxPem_bytes = 1 << 20;
+constexpr absl::Duration kStopGrace = absl::Seconds(2);
+
+absl::StatusOr<TlsIdentity> ReadIdentity(
+    const DaemonOptions& options, const std::string& name,
+    const std::optional<std::string>& passphrase) {
+  TlsIdentity identity;
+  ASSIGN_OR_RETURN(
+      identity.ca_pem,
+      base::ReadWholeFile(absl::StrCat(options.data_dir, "/tls/ca.crt"),
+                          kMaxPem_bytes));
+  const std::string stem = absl::StrCat(options.keys, "/", name);
+  ASSIGN_OR_RETURN(identity.certificate_pem,
+                   base::ReadWholeFile(stem + ".crt", kMaxPem_bytes));
+  ASSIGN_OR_RETURN(identity.private_key_pem,
+                   pki::ReadPrivateKeyPem(stem + ".key", passphrase));
+  return identity;
+}
+
+class ReaderImpl final : public Reader {
+ public:
+  ~ReaderImpl() override { Stop(); }
+
+  absl::Status Run(const DaemonOptions& options);
+  void Stop() override;
+
+ private:
+  // In the order of their lives: what comes later uses what came before.
+  std::optional<seal::IndexKeys> index_keys_;
+  std::unique_ptr<log::LogReader> log_;
+  std::unique_ptr<log::LogReader> key_store_;
+  std::unique_ptr<indexer::IndexStore> store_;
+  std::unique_ptr<indexer::IndexBuilder> builder_;
+  std::unique_ptr<indexer::LogFollower> follower_;
+  std::unique_ptr<WriterLink> link_;
+  std::unique_ptr<indexer::MediaIndex> media_index_;
+  std::unique_ptr<indexer::Catalog> catalog_;
+  std::unique_ptr<indexer::CatalogService> catalog_service_;
+  std::unique_ptr<indexer::MediaService> media_service_;
+  std::unique_ptr<RpcServer> server_;
+};
+
+absl::Status ReaderImpl::Run(const DaemonOptions& options) {
+  ASSIGN_OR_RETURN(stored::v1::ArchiveConfig archive,
+                   seal::ReadArchiveConfig(options.data_dir));
+  ASSIGN_OR_RETURN(const base::Uuid archive_id,
+                   base::Uuid::FromBytes(archive.archive_id()));
+  std::optional<std::string> passphrase;
+  if (!options.passphrase_file.empty()) {
+    ASSIGN_OR_RETURN(passphrase,
+                     pki::ReadPassphraseFile(options.passphrase_file));
+  }
+  ASSIGN_OR_RETURN(seal::KeyPair index_key,
+                   seal::ReadKeyFile(options.keys, "index", passphrase));
+  ASSIGN_OR_RETURN(seal::KeyPair audit_key,
+                   seal::ReadKeyFile(options.keys, "audit", passphrase));
+  index_keys_ = seal::IndexKeys::Derive(index_key);
+
+  base::FileSystem* const files = base::FileSystem::Real();
+  log_ = std::make_unique<log::LogReader>(
+      files, absl::StrCat(options.data_dir, "/volumes"));
+  key_store_ = std::make_unique<log::LogReader>(
+      files, absl::StrCat(options.data_dir, "/keystore"));
+  ASSIGN_OR_RETURN(store_, indexer::IndexStore::Open(
+                               absl::StrCat(options.data_dir, "/index"),
+                               archive_id));
+  indexer::IndexBuilder::Options builder;
+  builder.archive_id = archive_id;
+  builder.store = store_.get();
+  builder.index_keys = &*index_keys_;
+  builder.log = log_.get();
+  builder.key_store = key_store_.get();
+  builder.recipient_keys.push_back(std::move(index_key));
+  ASSIGN_OR_RETURN(builder_, indexer::IndexBuilder::Create(std::move(builder)));
+  follower_ =
+      std::make_unique<indexer::LogFollower>(log_.get(), builder_.get());
+
+  WriterLink::Options link;
+  link.address_file = absl::StrCat(options.data_dir, "/run/ingest.address");
+  ASSIGN_OR_RETURN(link.identity,
+                   ReadIdentity(options, "indexer-client", passphrase));
+  link.archive = archive;
+  link.follower = follower_.get();
+  link_ = std::make_unique<WriterLink>(std::move(link));
+
+  media_index_ = indexer::NewMediaIndex(store_.get(), &*index_keys_);
+  indexer::Catalog::Options catalog;
+  catalog.store = store_.get();
+  catalog.keys = &*index_keys_;
+  catalog.follower = follower_.get();
+  catalog.access = link_.get();
+  catalog.clock = base::Clock::Real();
+  catalog_ = std::make_unique<indexer::Catalog>(catalog);
+  catalog_service_ =
+      std::make_unique<indexer::CatalogService>(archive_id, catalog_.get());
+  indexer::MediaService::Options media;
+  media.archive_id = archive_id;
+  media.index = media_index_.get();
+  media.log = log_.get();
+  media.key_store = key_store_.get();
+  media.access = link_.get();
+  media.clock = base::Clock::Real();
+  media.keys.push_back(std::move(audit_key));
+  media_service_ = std::make_unique<indexer::MediaService>(std::move(media));
+
+  RpcServer::Options server;
+  server.listen = options.audit_listen;
+  server.address_file = absl::StrCat(options.data_dir, "/run/audit.address");
+  ASSIGN_OR_RETURN(server.identity,
+                   ReadIdentity(options, "audit-server", passphrase));
+  server.services = {catalog_service_.get(), media_service_.get()};
+  server.max_receive_message_bytes = limits::kMaxQueryMessage_bytes;
+  server.max_threads = limits::kMaxServerThreads;
+  ASSIGN_OR_RETURN(server_, RpcServer::Start(server));
+  base::LogLine(base::Severity::kInfo, "serving",
+                {{"role", "indexer"}, {"address", server_->address()}});
+  return absl::OkStatus();
+}
+
+void ReaderImpl::Stop() {
+  if (server_ == nullptr) return;
+  server_->SetServing(false);
+  server_->Stop(kStopGrace);
+  server_.reset();
+  base::LogLine(base::Severity::kInfo, "stopped", {{"role", "indexer"}});
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Reader>> Reader::Start(
+    const DaemonOptions& options) {
+  auto reader = std::make_unique<ReaderImpl>();
+  RETURN_IF_ERROR(reader->Run(options));
+  return reader;
+}
+
+}  // namespace diptych::daemon

@@ -1,0 +1,106 @@
+#include "tools/diptychd/reader_process.h"
+
+#include <signal.h>
+#include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <ctime>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+
+namespace diptych::daemon {
+namespace {
+
+constexpr char kParentVariable[] = "DIPTYCHD_PARENT";
+
+}  // namespace
+
+ReaderProcess::~ReaderProcess() { Stop(absl::ZeroDuration()); }
+
+absl::Status ReaderProcess::Start() {
+  std::vector<std::string> arguments = {
+      "diptychd",
+      "--roles=indexer",
+      absl::StrCat("--data_dir=", options_.data_dir),
+      absl::StrCat("--keys=", options_.keys),
+      absl::StrCat("--ingest_listen=", options_.ingest_listen),
+      absl::StrCat("--audit_listen=", options_.audit_listen),
+  };
+  if (!options_.passphrase_file.empty()) {
+    arguments.push_back(
+        absl::StrCat("--passphrase_file=", options_.passphrase_file));
+  }
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+
+  std::vector<std::string> variables = {
+      absl::StrCat(kParentVariable, "=", getpid())};
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    // The parent's own options are all in the arguments.
+    if (std::string(*variable).rfind("DIPTYCH", 0) != 0) {
+      variables.emplace_back(*variable);
+    }
+  }
+  std::vector<char*> envp;
+  for (std::string& variable : variables) envp.push_back(variable.data());
+  envp.push_back(nullptr);
+
+  pid_t pid = 0;
+  const int error = posix_spawn(&pid, "/proc/self/exe", nullptr, nullptr,
+                                argv.data(), envp.data());
+  if (error != 0) {
+    return absl::ErrnoToStatus(error, "cannot start the reader's process");
+  }
+  pid_ = pid;
+  return absl::OkStatus();
+}
+
+bool ReaderProcess::Reap() {
+  if (!pid_.has_value()) return false;
+  int status = 0;
+  if (waitpid(*pid_, &status, WNOHANG) != *pid_) return false;
+  pid_.reset();
+  return true;
+}
+
+void ReaderProcess::Stop(absl::Duration grace) {
+  if (!pid_.has_value()) return;
+  kill(*pid_, SIGTERM);
+  const absl::Time deadline = absl::Now() + grace;
+  sigset_t child;
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  while (!Reap()) {
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration()) {
+      kill(*pid_, SIGKILL);
+      waitpid(*pid_, nullptr, 0);
+      pid_.reset();
+      return;
+    }
+    const timespec timeout = absl::ToTimespec(left);
+    sigtimedwait(&child, nullptr, &timeout);
+  }
+}
+
+void DieWithParent() {
+  const char* parent = std::getenv(kParentVariable);
+  if (parent == nullptr) return;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // It may have died before the line above.
+  int pid = 0;
+  if (absl::SimpleAtoi(parent, &pid) && getppid() != pid) std::_Exit(1);
+}
+
+}  // namespace diptych::daemon

@@ -1,0 +1,201 @@
+#include "tools/diptychd/writer.h"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "archiver/base/clock.h"
+#include "archiver/base/file.h"
+#include "archiver/base/ids.h"
+#include "archiver/base/limits.h"
+#include "archiver/base/log_line.h"
+#include "archiver/base/mutex.h"
+#include "archiver/base/status_macros.h"
+#include "archiver/ingest/archive_log_service.h"
+#include "archiver/ingest/ingest_service.h"
+#include "archiver/ingest/session_registry.h"
+#include "archiver/log/committer.h"
+#include "archiver/log/log_reader.h"
+#include "archiver/log/log_store.h"
+#include "archiver/log/open_sessions.h"
+#include "archiver/seal/key_file.h"
+#include "proto/stored/v1/keys.pb.h"
+#include "tools/diptychd/server.h"
+#include "tools/pki/pki.h"
+
+namespace diptych::daemon {
+namespace {
+
+using base::LogLine;
+using base::Severity;
+
+constexpr size_t kMaxPem_bytes = 1 << 20;
+constexpr absl::Duration kStopGrace = absl::Seconds(5);
+
+void ReportRecovery(absl::string_view store,
+                    const log::RecoveryReport& report) {
+  for (const log::Damage& damage : report.damages) {
+    LogLine(damage.was_durable ? Severity::kError : Severity::kWarning,
+            damage.was_durable
+                ? "damage to records that were durable; left as it is"
+                : "a torn tail, never acknowledged, was moved aside",
+            {{"store", store},
+             {"volume", damage.volume},
+             {"from", absl::StrCat(damage.from)},
+             {"to", absl::StrCat(damage.to)},
+             {"what", damage.what}});
+  }
+  for (const std::string& file : report.moved_aside) {
+    LogLine(Severity::kWarning, "torn bytes kept", {{"file", file}});
+  }
+}
+
+class WriterImpl final : public Writer {
+ public:
+  ~WriterImpl() override { Drain(); }
+
+  absl::Status Run(const DaemonOptions& options);
+  void Drain() override;
+
+ private:
+  // In the order of their lives: what comes later uses what came before.
+  stored::v1::ArchiveConfig archive_;
+  std::unique_ptr<log::LogStore> key_store_;
+  std::unique_ptr<log::LogStore> log_store_;
+  std::unique_ptr<log::LogReader> log_reader_;
+  std::unique_ptr<ingest::SessionRegistry> registry_;
+  // Set before the first record is submitted; read by commit threads.
+  std::atomic<ingest::ArchiveLogService*> followers_ = nullptr;
+  std::atomic<RpcServer*> serving_ = nullptr;
+  std::atomic<bool> disk_failed_ = false;
+  std::unique_ptr<log::Committer> key_committer_;
+  std::unique_ptr<log::Committer> log_committer_;
+  ingest::SessionContext context_;
+  std::unique_ptr<ingest::ArchiveLogService> log_service_;
+  std::unique_ptr<ingest::IngestService> ingest_service_;
+  std::unique_ptr<RpcServer> server_;
+};
+
+absl::Status WriterImpl::Run(const DaemonOptions& options) {
+  ASSIGN_OR_RETURN(archive_, seal::ReadArchiveConfig(options.data_dir));
+  ASSIGN_OR_RETURN(const base::Uuid archive_id,
+                   base::Uuid::FromBytes(archive_.archive_id()));
+  base::FileSystem* const files = base::FileSystem::Real();
+  base::Clock* const clock = base::Clock::Real();
+
+  const auto open_store = [&](const std::string& folder,
+                              const std::string& store)
+      -> absl::StatusOr<std::unique_ptr<log::LogStore>> {
+    log::RecoveryReport report;
+    auto opened = log::OpenLocalLogStore(
+        files, clock,
+        {.directory = absl::StrCat(options.data_dir, "/", folder),
+         .lost_and_found = absl::StrCat(options.data_dir, "/lost+found"),
+         .archive_id = archive_id,
+         .store = store,
+         .volume_max_bytes = limits::kVolumeMax_bytes},
+        &report);
+    ReportRecovery(store, report);
+    return opened;
+  };
+  ASSIGN_OR_RETURN(key_store_, open_store("keystore", "keys"));
+  ASSIGN_OR_RETURN(log_store_, open_store("volumes", "log"));
+  log_reader_ = std::make_unique<log::LogReader>(
+      files, absl::StrCat(options.data_dir, "/volumes"));
+  uint64_t skipped = 0;
+  ASSIGN_OR_RETURN(log::OpenSessions recovered,
+                   log::RecoverOpenSessions(*log_reader_, &skipped));
+  if (skipped > 0) {
+    LogLine(Severity::kError, "records that do not fit the log were passed over",
+            {{"records", absl::StrCat(skipped)}});
+  }
+  LogLine(Severity::kInfo, "recovered",
+          {{"open_sessions", absl::StrCat(recovered.open().size())},
+           {"durable_end", absl::StrCat(log_store_->durable_end())}});
+  registry_ = std::make_unique<ingest::SessionRegistry>(std::move(recovered));
+
+  const auto on_failed = [this](const absl::Status& status) {
+    disk_failed_ = true;
+    LogLine(Severity::kError,
+            "the disk failed; nothing is acknowledged from here on",
+            {{"error", absl::string_view(status.message())}});
+    if (RpcServer* server = serving_.load()) server->SetServing(false);
+  };
+  key_committer_ = std::make_unique<log::Committer>(
+      key_store_.get(), log::Committer::Hooks{.on_failed = on_failed});
+  log_committer_ = std::make_unique<log::Committer>(
+      log_store_.get(),
+      log::Committer::Hooks{
+          .snapshot = [this] { return registry_->MakeSnapshot(); },
+          .on_record =
+              [this](const log::Record& record, log::Position position) {
+                registry_->OnRecord(record, position);
+              },
+          .on_durable =
+              [this](log::Position end) {
+                if (auto* followers = followers_.load()) {
+                  followers->SetDurableEnd(end);
+                }
+              },
+          .on_failed = on_failed});
+  context_.archive = &archive_;
+  context_.clock = clock;
+  context_.log = log_committer_.get();
+  context_.key_store = key_committer_.get();
+  log_service_ = std::make_unique<ingest::ArchiveLogService>(
+      log_committer_.get(), clock, archive_id, log_store_->durable_end());
+  followers_ = log_service_.get();
+  RETURN_IF_ERROR(registry_->Start(&context_, *log_reader_));
+  ingest_service_ =
+      std::make_unique<ingest::IngestService>(registry_.get(), archive_id);
+
+  const std::string tls = absl::StrCat(options.data_dir, "/tls/");
+  RpcServer::Options server;
+  server.listen = options.ingest_listen;
+  server.address_file = absl::StrCat(options.data_dir, "/run/ingest.address");
+  ASSIGN_OR_RETURN(server.identity.ca_pem,
+                   base::ReadWholeFile(tls + "ca.crt", kMaxPem_bytes));
+  ASSIGN_OR_RETURN(server.identity.certificate_pem,
+                   base::ReadWholeFile(tls + "ingest.crt", kMaxPem_bytes));
+  ASSIGN_OR_RETURN(server.identity.private_key_pem,
+                   pki::ReadPrivateKeyPem(tls + "ingest.key", std::nullopt));
+  server.services = {ingest_service_.get(), log_service_.get()};
+  server.max_receive_message_bytes = limits::kMaxMessage_bytes;
+  server.max_threads = limits::kMaxServerThreads;
+  ASSIGN_OR_RETURN(server_, RpcServer::Start(server));
+  serving_ = server_.get();
+  if (disk_failed_) server_->SetServing(false);
+  LogLine(Severity::kInfo, "serving",
+          {{"role", "archiver"}, {"address", server_->address()}});
+  return absl::OkStatus();
+}
+
+void WriterImpl::Drain() {
+  if (server_ == nullptr) return;
+  server_->SetServing(false);
+  serving_ = nullptr;
+  registry_->Drain(limits::kDrainTimeout);
+  log_service_->StopFollowers();
+  server_->Stop(kStopGrace);
+  server_.reset();
+  LogLine(Severity::kInfo, "drained", {{"role", "archiver"}});
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Writer>> Writer::Start(
+    const DaemonOptions& options) {
+  auto writer = std::make_unique<WriterImpl>();
+  RETURN_IF_ERROR(writer->Run(options));
+  return writer;
+}
+
+}  // namespace diptych::daemon
