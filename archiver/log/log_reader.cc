@@ -78,6 +78,19 @@ absl::StatusOr<std::optional<uint64_t>> FindFrame(Window* window, Position base,
   }
 }
 
+// What the next frame at or after `from` says was durable before it.
+absl::StatusOr<std::optional<Position>> NextDurableBefore(Window* window,
+                                                          Position base,
+                                                          uint64_t from) {
+  ASSIGN_OR_RETURN(const std::optional<uint64_t> next,
+                   FindFrame(window, base, from));
+  if (!next.has_value()) return std::nullopt;
+  ASSIGN_OR_RETURN(const absl::string_view bytes,
+                   window->Get(*next, kFrame_bytes));
+  ASSIGN_OR_RETURN(const Frame frame, DecodeFrame(bytes, base + *next));
+  return frame.durable_before;
+}
+
 }  // namespace
 
 LogReader::LogReader(base::FileSystem* file_system, std::string directory)
@@ -260,14 +273,19 @@ absl::StatusOr<Position> LogReader::Scan(
                        .to = volume.base + bad_until,
                        .volume = volume.path,
                        .what = problem};
-      // Whatever follows says what was durable when it was written.
-      Position follower = damage.to;
-      if (follower >= end && i + 1 < volumes.size()) {
-        follower = volumes[i + 1].base;
+      // Whatever frame follows says what was durable when it was written, even
+      // if its own record is damaged too.
+      ASSIGN_OR_RETURN(std::optional<Position> durable_before,
+                       NextDurableBefore(&window, volume.base, bad_until));
+      if (!durable_before.has_value() && i + 1 < volumes.size()) {
+        ASSIGN_OR_RETURN(const std::shared_ptr<OpenVolume> after,
+                         FindVolume(volumes[i + 1].base));
+        Window after_window(after->file.get(), volumes[i + 1].size_bytes);
+        ASSIGN_OR_RETURN(durable_before,
+                         NextDurableBefore(&after_window, after->base, 0));
       }
-      const absl::StatusOr<StoredRecord> next = Read(follower);
       damage.was_durable =
-          next.ok() && next->durable_before > damage.from;
+          durable_before.has_value() && *durable_before > damage.from;
       RETURN_IF_ERROR(on_damage(damage));
       position = damage.to;
     }

@@ -212,6 +212,23 @@ TEST_F(LogTest, DamageToWhatWasDurableIsNamedAndNothingIsCut) {
   EXPECT_TRUE(contents.damages[0].was_durable);
 }
 
+TEST_F(LogTest, TwoDamagedRecordsInARowAreBothKnownAsDurable) {
+  std::vector<Position> at;
+  {
+    auto store = Open();
+    for (const char* header : {"a", "b", "c"}) {
+      at.push_back(store->Append({Chunk(header, "body")})->front());
+    }
+  }
+  FlipByte(LastVolume(), at[0] + 50);
+  FlipByte(LastVolume(), at[1] + 50);
+  const Contents contents = ScanAll();
+  ASSERT_THAT(contents.damages, SizeIs(2));
+  EXPECT_TRUE(contents.damages[0].was_durable);
+  EXPECT_TRUE(contents.damages[1].was_durable);
+  EXPECT_THAT(contents.headers, ElementsAre("c"));
+}
+
 TEST_F(LogTest, EveryFlippedByteOfARecordIsNoticed) {
   Position at = 0;
   Position end = 0;
