@@ -56,6 +56,9 @@ inline constexpr size_t kMaxUndurable_bytes = size_t{256} << 20;
 inline constexpr absl::Duration kAbandonAfter = absl::Minutes(15);
 inline constexpr absl::Duration kDrainTimeout = absl::Seconds(20);
 
+// Threads of one server that calls may occupy at once.
+inline constexpr int kMaxServerThreads = 256;
+
 // ---- The log ----
 inline constexpr size_t kMaxRecordHeader_bytes = 1 << 20;
 inline constexpr size_t kMaxRecordBody_bytes = 8 << 20;
@@ -104,6 +107,9 @@ inline constexpr int kMaxRememberedDamages = 100;
 inline constexpr absl::Duration kIndexRetryFirst = absl::Milliseconds(100);
 inline constexpr absl::Duration kIndexRetryMax = absl::Seconds(30);
 
+// A request to the reader: a filter and little else.
+inline constexpr int kMaxQueryMessage_bytes = 64 << 10;
+
 // ---- Reading ----
 inline constexpr size_t kReadData_bytes = 256 << 10;
 inline constexpr size_t kMaxPurpose_bytes = 1024;
@@ -140,6 +146,8 @@ inline constexpr absl::Duration kReconnectMin = absl::Milliseconds(100);
 inline constexpr absl::Duration kReconnectMax = absl::Seconds(5);
 inline constexpr absl::Duration kFirstConnectTimeout = absl::Seconds(10);
 inline constexpr absl::Duration kReconnectTimeout = absl::Minutes(3);
+// What is left to send at the end, and the receipt.
+inline constexpr absl::Duration kCloseTimeout = absl::Minutes(5);
 // A server's SlowDown holds the gateway for no longer than this.
 inline constexpr absl::Duration kSlowDownMax = absl::Seconds(10);
 // No answer at all for this long while data is out: the stream is given up.

@@ -1,0 +1,472 @@
+#include "indexer/builder/session_state.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <google/protobuf/message_lite.h>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "archiver/base/ids.h"
+#include "archiver/base/limits.h"
+#include "archiver/base/status_macros.h"
+#include "archiver/log/record.h"
+#include "archiver/seal/index_keys.h"
+#include "indexer/store/index_store.h"
+#include "indexer/store/index_view.h"
+#include "indexer/store/keys.h"
+#include "indexer/store/session_tags.h"
+#include "proto/stored/v1/index_rows.pb.h"
+#include "proto/stored/v1/records.pb.h"
+
+namespace diptych::indexer {
+namespace {
+
+using stored::v1::SegmentRow;
+
+constexpr uint32_t kAdd = 1;
+constexpr uint32_t kRemove = 3;
+constexpr absl::string_view kEventKey = "event";
+
+template <size_t kSize>
+std::array<char, kSize> ToArray(absl::string_view bytes) {
+  std::array<char, kSize> array = {};
+  std::copy_n(bytes.begin(), std::min(kSize, bytes.size()), array.begin());
+  return array;
+}
+
+}  // namespace
+
+SessionState::SessionState(const seal::IndexKeys* keys,
+                           const base::Uuid& session, int64_t start_time_us,
+                           log::Position opened_position)
+    : keys_(keys), session_(session) {
+  row_.set_session_id(std::string(session.bytes()));
+  row_.set_start_time_us(start_time_us);
+  row_.set_opened_position(opened_position);
+}
+
+absl::StatusOr<std::optional<SessionState>> SessionState::Load(
+    const IndexView& view, const base::Uuid& session) {
+  ASSIGN_OR_RETURN(auto row, view.Session(session));
+  if (!row.has_value()) return std::nullopt;
+  SessionState state(&view.keys());
+  state.session_ = session;
+  state.row_ = *std::move(row);
+  ASSIGN_OR_RETURN(state.segments_, view.Segments(session));
+  for (const auto& note : state.row_.tag_notes()) state.CountTagNote(note);
+  state.posted_ = state.MakePlan();
+  state.plan_changed_ = false;
+  return state;
+}
+
+void SessionState::AddEpoch(uint64_t epoch, log::Position key_position) {
+  for (const auto& known : row_.epochs()) {
+    if (known.epoch() == epoch) return;
+  }
+  stored::v1::EpochRow* added = row_.add_epochs();
+  added->set_epoch(epoch);
+  added->set_key_position(key_position);
+}
+
+void SessionState::ApplyOpened(const stored::v1::SessionOpened& opened) {
+  AddEpoch(opened.epoch(), opened.key_position());
+  if (row_.closed() != stored::v1::CLOSE_REASON_UNSPECIFIED) {
+    row_.clear_closed();
+    row_.clear_closed_time_us();
+    row_.clear_closed_sides();
+    plan_changed_ = true;
+  }
+}
+
+void SessionState::MarkOpeningLost() { row_.set_opening_lost(true); }
+
+stored::v1::SideRow* SessionState::MutableSide(stored::v1::Side side) {
+  for (auto& row : *row_.mutable_sides()) {
+    if (row.side() == side) return &row;
+  }
+  stored::v1::SideRow* row = row_.add_sides();
+  row->set_side(side);
+  return row;
+}
+
+void SessionState::PutDetail(DetailKind kind, uint32_t number,
+                             const google::protobuf::MessageLite& row,
+                             IndexBatch* batch) {
+  std::string key = DetailKey(session_, kind, number);
+  std::string sealed = keys_->SealRow(RowContext(Family::kDetails, key),
+                                      row.SerializeAsString());
+  batch->Put(Family::kDetails, std::move(key), std::move(sealed));
+}
+
+void SessionState::ApplySpan(const stored::v1::SpanStarted& span,
+                             const stored::v1::SpanDescription* description,
+                             log::Position position, IndexBatch* batch) {
+  stored::v1::SpanRow row;
+  row.set_span(span.span());
+  row.set_epoch(span.epoch());
+  row.set_segment(span.segment());
+  row.set_position(position);
+  if (description == nullptr) {
+    row_.set_unopened_records(row_.unopened_records() + 1);
+  } else {
+    row.set_start_us(description->start_us());
+    *row.mutable_tracks() = description->tracks();
+  }
+  PutDetail(DetailKind::kSpan, span.span(), row, batch);
+}
+
+void SessionState::ApplyChunk(const stored::v1::Chunk& chunk,
+                              const log::StoredRecord& record,
+                              IndexBatch* batch) {
+  stored::v1::ChunkRow row;
+  row.set_chunk(chunk.chunk());
+  row.set_span(chunk.span());
+  row.set_segment(chunk.segment());
+  row.set_epoch(chunk.epoch());
+  row.set_position(record.position);
+  row.set_record_bytes(static_cast<uint32_t>(record.end - record.position));
+  row.set_start_us(chunk.start_us());
+  row.set_end_us(chunk.end_us());
+  row.set_window_start_us(chunk.window_start_us());
+  row.set_window_end_us(chunk.window_end_us());
+  *row.mutable_key_frames() = chunk.key_frames();
+  batch->Put(Family::kChunks, NumberedKey(session_, chunk.chunk()),
+             row.SerializeAsString());
+
+  uint64_t payload_bytes = 0;
+  for (const auto& side : chunk.sides()) {
+    stored::v1::SideRow* total = MutableSide(side.side());
+    const bool first = total->packets() == 0;
+    total->set_start_us(first ? side.start_us()
+                              : std::min(total->start_us(), side.start_us()));
+    total->set_end_us(first ? side.end_us()
+                            : std::max(total->end_us(), side.end_us()));
+    if (side.last_sequence() >= side.first_sequence()) {
+      total->set_packets(total->packets() + side.last_sequence() -
+                         side.first_sequence() + 1);
+    }
+    total->set_last_sequence(
+        std::max(total->last_sequence(), side.last_sequence()));
+    total->set_payload_bytes(total->payload_bytes() + side.payload_bytes());
+    payload_bytes += side.payload_bytes();
+  }
+  row_.set_end_us(std::max(row_.end_us(), chunk.end_us()));
+  row_.set_payload_bytes(row_.payload_bytes() + payload_bytes);
+  stored::v1::PendingSegment* pending = nullptr;
+  for (auto& known : *row_.mutable_pending_segments()) {
+    if (known.segment() == chunk.segment()) pending = &known;
+  }
+  if (pending == nullptr) {
+    pending = row_.add_pending_segments();
+    pending->set_segment(chunk.segment());
+  }
+  pending->set_payload_bytes(pending->payload_bytes() + payload_bytes);
+  for (const auto& gap : chunk.gaps()) {
+    PutDetail(DetailKind::kGap, row_.next_detail(), gap, batch);
+    row_.set_next_detail(row_.next_detail() + 1);
+  }
+}
+
+bool SessionState::MarkNotes(stored::v1::Side side, uint64_t first,
+                             uint64_t last) {
+  if (last < first) return false;
+  auto* ranges = MutableSide(side)->mutable_notes();
+  bool seen = false;
+  for (const auto& range : *ranges) {
+    seen = seen || (range.first() <= first && last <= range.last());
+  }
+  if (seen) return false;
+  // Ranges that touch become one; what is left stays in order.
+  stored::v1::NoteRange merged;
+  merged.set_first(first);
+  merged.set_last(last);
+  google::protobuf::RepeatedPtrField<stored::v1::NoteRange> kept;
+  for (const auto& range : *ranges) {
+    const bool apart =
+        range.last() + 1 < merged.first() || merged.last() + 1 < range.first();
+    if (apart) {
+      *kept.Add() = range;
+      continue;
+    }
+    merged.set_first(std::min(merged.first(), range.first()));
+    merged.set_last(std::max(merged.last(), range.last()));
+  }
+  *kept.Add() = merged;
+  std::sort(kept.begin(), kept.end(),
+            [](const auto& a, const auto& b) { return a.first() < b.first(); });
+  // Holes this many mean a broken writer; the oldest one is given up.
+  if (kept.size() > limits::kMaxNoteRanges) {
+    kept.Mutable(1)->set_first(kept.Get(0).first());
+    kept.erase(kept.begin());
+  }
+  ranges->Swap(&kept);
+  return true;
+}
+
+void SessionState::CountTagNote(const stored::v1::TagNote& note) {
+  tag_values_ += static_cast<size_t>(std::max(1, note.values_size()));
+  if (note.key() == kEventKey && note.operation() == kAdd &&
+      note.values_size() == 1) {
+    event_types_.insert(note.values(0));
+  }
+}
+
+void SessionState::AddTagNote(const stored::v1::TagUpdate& update,
+                              int64_t at_us, log::Position position) {
+  bool good =
+      !update.key().empty() &&
+      update.key().size() <= limits::kMaxTagKey_bytes &&
+      update.operation() >= kAdd && update.operation() <= kRemove &&
+      tag_values_ + static_cast<size_t>(std::max(1, update.values_size())) <=
+          limits::kMaxTagValuesPerSession;
+  for (const std::string& value : update.values()) {
+    // An empty value's token stands for the key alone.
+    good = good && !value.empty() && value.size() <= limits::kMaxTagValue_bytes;
+  }
+  if (!good) {
+    row_.set_refused_tag_notes(row_.refused_tag_notes() + 1);
+    return;
+  }
+  stored::v1::TagNote* note = row_.add_tag_notes();
+  note->set_key(update.key());
+  *note->mutable_values() = update.values();
+  note->set_operation(update.operation());
+  note->set_at_us(at_us);
+  note->set_position(position);
+  CountTagNote(*note);
+  plan_changed_ = true;
+}
+
+void SessionState::AddEventTag(const std::string& type, int64_t at_us,
+                               log::Position position) {
+  // The same event many times is one tag.
+  if (event_types_.contains(type)) return;
+  stored::v1::TagUpdate update;
+  update.set_key(std::string(kEventKey));
+  update.add_values(type);
+  update.set_operation(kAdd);
+  AddTagNote(update, at_us, position);
+}
+
+void SessionState::ApplyNotes(const stored::v1::Notes& notes,
+                              const stored::v1::NoteList* list,
+                              log::Position position, IndexBatch* batch) {
+  if (list == nullptr) {
+    MarkNotes(notes.side(), notes.first_note(), notes.last_note());
+    row_.set_unopened_records(row_.unopened_records() + 1);
+    return;
+  }
+  for (const auto& note : list->notes()) {
+    if (!MarkNotes(notes.side(), note.note(), note.note())) continue;
+    switch (note.kind_case()) {
+      case stored::v1::Note::kTag:
+        AddTagNote(note.tag(), note.at_us(), position);
+        break;
+      case stored::v1::Note::kEvent: {
+        const stored::v1::Event& event = note.event();
+        stored::v1::EventRow row;
+        row.set_at_us(note.at_us());
+        row.set_side(notes.side());
+        *row.mutable_event() = event;
+        PutDetail(DetailKind::kEvent, row_.next_detail(), row, batch);
+        row_.set_next_detail(row_.next_detail() + 1);
+        AddEventTag(event.type(), note.at_us(), position);
+        if (event.attachment_id() != 0) {
+          stored::v1::AttachmentRow attachment;
+          attachment.set_attachment_id(event.attachment_id());
+          attachment.set_size_bytes(event.attachment_bytes());
+          attachment.set_media_type(event.attachment_media_type());
+          PutDetail(DetailKind::kAttachment, event.attachment_id(), attachment,
+                    batch);
+        }
+        break;
+      }
+      case stored::v1::Note::kClockAnchor:
+        PutDetail(DetailKind::kClockAnchor, row_.next_detail(),
+                  note.clock_anchor(), batch);
+        row_.set_next_detail(row_.next_detail() + 1);
+        break;
+      case stored::v1::Note::KIND_NOT_SET:
+        break;
+    }
+  }
+}
+
+void SessionState::ApplyAttachmentPart(const stored::v1::AttachmentPart& part,
+                                       log::Position position,
+                                       IndexBatch* batch) {
+  if (!MarkNotes(part.side(), part.note(), part.note())) return;
+  stored::v1::AttachmentPartRow row;
+  row.set_offset(part.offset());
+  row.set_segment(part.segment());
+  row.set_epoch(part.epoch());
+  row.set_position(position);
+  std::string key =
+      AttachmentPartKey(session_, part.attachment_id(), part.offset());
+  std::string sealed = keys_->SealRow(RowContext(Family::kDetails, key),
+                                      row.SerializeAsString());
+  batch->Put(Family::kDetails, std::move(key), std::move(sealed));
+}
+
+bool SessionState::ApplySegment(const stored::v1::Segment& segment,
+                                log::Position position) {
+  const auto place = std::lower_bound(
+      segments_.begin(), segments_.end(), segment.segment(),
+      [](const SegmentRow& row, uint32_t n) { return row.segment() < n; });
+  if (place != segments_.end() && place->segment() == segment.segment()) {
+    return false;
+  }
+  SegmentRow row;
+  row.set_segment(segment.segment());
+  row.set_span(segment.span());
+  row.set_epoch(segment.epoch());
+  row.set_position(position);
+  row.set_window_start_us(segment.window_start_us());
+  row.set_window_end_us(segment.window_end_us());
+  row.set_start_us(segment.start_us());
+  row.set_end_us(segment.end_us());
+  row.set_chunks(static_cast<uint32_t>(segment.chunks_size()));
+  auto* pending = row_.mutable_pending_segments();
+  for (auto it = pending->begin(); it != pending->end(); ++it) {
+    if (it->segment() != segment.segment()) continue;
+    row.set_payload_bytes(it->payload_bytes());
+    pending->erase(it);
+    break;
+  }
+  segments_.insert(place, std::move(row));
+  new_segments_.insert(segment.segment());
+  row_.set_segments(static_cast<uint32_t>(segments_.size()));
+  plan_changed_ = true;
+  return true;
+}
+
+void SessionState::ApplyClosed(const stored::v1::SessionClosed& closed) {
+  row_.set_closed(closed.reason());
+  row_.set_closed_time_us(closed.record_time_us());
+  *row_.mutable_closed_sides() = closed.sides();
+  plan_changed_ = true;
+}
+
+std::vector<SessionState::Posting> SessionState::MakePostings(
+    const std::vector<RunPlan>& runs, const std::vector<TagSpan>& tags) const {
+  constexpr size_t kBytes = seal::IndexKeys::kToken_bytes;
+  std::vector<Token> tokens;
+  std::map<absl::string_view, Token> key_tokens;
+  tokens.reserve(tags.size());
+  for (const TagSpan& tag : tags) {
+    tokens.push_back(ToArray<kBytes>(keys_->Token(tag.key, tag.value)));
+    if (!key_tokens.contains(tag.key)) {
+      key_tokens[tag.key] = ToArray<kBytes>(keys_->Token(tag.key, ""));
+    }
+  }
+  const Token universal = ToArray<kBytes>(UniversalToken(*keys_));
+  std::vector<Posting> postings;
+  for (uint32_t i = 0; i < runs.size(); ++i) {
+    const RunPlan& run = runs[i];
+    postings.push_back({i, universal, run.position});
+    for (const size_t tag : run.tags) {
+      const log::Position position =
+          std::max<log::Position>(run.position, tags[tag].position);
+      postings.push_back({i, tokens[tag], position});
+      postings.push_back({i, key_tokens[tags[tag].key], position});
+    }
+  }
+  std::sort(postings.begin(), postings.end());
+  // A key with several values is there since the first of them.
+  postings.erase(std::unique(postings.begin(), postings.end(),
+                             [](const Posting& a, const Posting& b) {
+                               return a.SamePlace(b);
+                             }),
+                 postings.end());
+  return postings;
+}
+
+SessionState::Plan SessionState::MakePlan() {
+  const std::vector<TagSpan> tags = FoldTags(row_);
+  Plan plan;
+  plan.runs = PlanRuns(row_, tags, &segments_);
+  plan.postings = MakePostings(plan.runs, tags);
+  return plan;
+}
+
+void SessionState::FlushPlan(IndexBatch* batch) {
+  const std::vector<SegmentRow> before = segments_;
+  Plan plan = MakePlan();
+  for (size_t i = 0; i < segments_.size(); ++i) {
+    // Times of tags are the only thing that changes once a segment is stored.
+    if (!new_segments_.contains(segments_[i].segment()) &&
+        before[i].tags_from_us() == segments_[i].tags_from_us() &&
+        before[i].tags_to_us() == segments_[i].tags_to_us()) {
+      continue;
+    }
+    batch->Put(Family::kSegments, NumberedKey(session_, segments_[i].segment()),
+               segments_[i].SerializeAsString());
+  }
+  for (uint32_t i = 0; i < plan.runs.size(); ++i) {
+    const RunPlan& run = plan.runs[i];
+    if (i < posted_.runs.size() &&
+        posted_.runs[i].first_segment == run.first_segment &&
+        posted_.runs[i].last_segment == run.last_segment &&
+        posted_.runs[i].has_segments == run.has_segments) {
+      continue;
+    }
+    stored::v1::RunRow row;
+    row.set_first_segment(run.first_segment);
+    row.set_last_segment(run.last_segment);
+    row.set_has_segments(run.has_segments);
+    batch->Put(Family::kRuns, NumberedKey(session_, i),
+               row.SerializeAsString());
+  }
+  for (size_t i = plan.runs.size(); i < posted_.runs.size(); ++i) {
+    batch->Delete(Family::kRuns,
+                  NumberedKey(session_, static_cast<uint32_t>(i)));
+  }
+  const auto key = [&](const Posting& posting) {
+    return PostingKey(
+        absl::string_view(posting.token.data(), posting.token.size()),
+        DocId(row_.start_time_us(), session_, posting.run));
+  };
+  // Both are sorted by place.
+  auto old = posted_.postings.begin();
+  const auto before_posting = [](const Posting& a, const Posting& b) {
+    return std::tie(a.run, a.token) < std::tie(b.run, b.token);
+  };
+  for (const Posting& posting : plan.postings) {
+    for (; old != posted_.postings.end() && before_posting(*old, posting);
+         ++old) {
+      batch->Delete(Family::kPostings, key(*old));
+    }
+    if (old != posted_.postings.end() && old->SamePlace(posting)) {
+      const bool same = old->position == posting.position;
+      ++old;
+      if (same) continue;
+    }
+    batch->Put(Family::kPostings, key(posting),
+               EncodePosition(posting.position));
+  }
+  for (; old != posted_.postings.end(); ++old) {
+    batch->Delete(Family::kPostings, key(*old));
+  }
+  new_segments_.clear();
+  row_.set_runs(static_cast<uint32_t>(plan.runs.size()));
+  posted_ = std::move(plan);
+}
+
+void SessionState::Flush(IndexBatch* batch) {
+  if (plan_changed_) FlushPlan(batch);
+  plan_changed_ = false;
+  std::string key = SessionKey(session_);
+  std::string sealed = keys_->SealRow(RowContext(Family::kSessions, key),
+                                      row_.SerializeAsString());
+  batch->Put(Family::kSessions, std::move(key), std::move(sealed));
+}
+
+}  // namespace diptych::indexer

@@ -1,0 +1,98 @@
+#ifndef INDEXER_QUERY_CATALOG_H_
+#define INDEXER_QUERY_CATALOG_H_
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "archiver/base/clock.h"
+#include "archiver/log/record.h"
+#include "archiver/seal/index_keys.h"
+#include "indexer/access/access_recorder.h"
+#include "indexer/builder/log_follower.h"
+#include "indexer/query/doc_iterator.h"
+#include "indexer/query/filter.h"
+#include "indexer/query/match_walker.h"
+#include "indexer/query/page_token.h"
+#include "indexer/store/index_store.h"
+#include "indexer/store/index_view.h"
+#include "proto/api/v1/catalog.pb.h"
+#include "proto/stored/v1/records.pb.h"
+
+namespace diptych::indexer {
+
+// Who asks.
+struct Caller {
+  // The certificate's URI.
+  std::string principal;
+  // True once nobody waits for the answer any more. May be empty.
+  std::function<bool()> cancelled;
+};
+
+// Answers questions about sessions. What is asked is checked first, then
+// written down; without its access record durable nothing is answered. An
+// answer that may lack something that was durable when it was asked for says
+// so. Thread-safe.
+class Catalog {
+ public:
+  // All must outlive it.
+  struct Options {
+    const IndexStore* store = nullptr;
+    const seal::IndexKeys* keys = nullptr;
+    LogFollower* follower = nullptr;
+    AccessRecorder* access = nullptr;
+    base::Clock* clock = nullptr;
+  };
+
+  explicit Catalog(const Options& options) : options_(options) {}
+
+  absl::StatusOr<api::v1::ListSessionsResponse> ListSessions(
+      const api::v1::ListSessionsRequest& request, const Caller& caller);
+  absl::StatusOr<api::v1::ListSegmentsResponse> ListSegments(
+      const api::v1::ListSegmentsRequest& request, const Caller& caller);
+  absl::StatusOr<api::v1::CountSessionsResponse> CountSessions(
+      const api::v1::CountSessionsRequest& request, const Caller& caller);
+  absl::StatusOr<api::v1::GetSessionResponse> GetSession(
+      const api::v1::GetSessionRequest& request, const Caller& caller);
+  // Reads no session, so leaves no access record.
+  api::v1::GetIndexStatusResponse GetIndexStatus() const;
+
+ private:
+  // How much of the log an answer has seen.
+  struct Sight {
+    std::unique_ptr<IndexView> view;
+    log::Position consumed = 0;
+    bool complete = true;
+    std::string incomplete_reason;
+  };
+  // A page that was asked for and may be answered.
+  struct Page {
+    std::unique_ptr<FilterNode> filter;
+    Order order = Order::kNewestFirst;
+    size_t size = 0;
+    std::string context;
+    // True if it goes on where `end` says.
+    bool continued = false;
+    PageEnd end;
+    Sight sight;
+    std::unique_ptr<MatchWalker> walker;
+  };
+
+  template <typename Request>
+  absl::StatusOr<Page> OpenPage(absl::string_view method,
+                                const Request& request, const Caller& caller);
+  absl::StatusOr<log::Position> RecordAccess(stored::v1::AccessRecord record,
+                                             const Caller& caller);
+  // Waits a little for the index to reach what is durable, at least `position`.
+  absl::StatusOr<Sight> Look(log::Position position);
+
+  const Options options_;
+};
+
+}  // namespace diptych::indexer
+
+#endif  // INDEXER_QUERY_CATALOG_H_

@@ -1,0 +1,100 @@
+#ifndef INDEXER_STORE_INDEX_VIEW_H_
+#define INDEXER_STORE_INDEX_VIEW_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "archiver/base/ids.h"
+#include "archiver/base/status_macros.h"
+#include "archiver/seal/index_keys.h"
+#include "indexer/store/index_store.h"
+#include "indexer/store/keys.h"
+#include "proto/stored/v1/index_rows.pb.h"
+
+namespace diptych::indexer {
+
+// The key of meta's one row besides the schema and the archive.
+inline constexpr absl::string_view kStateKey = "state";
+
+// The row's place, which its seal is bound to.
+std::string RowContext(Family family, absl::string_view key);
+
+// What every run is posted under, whatever its tags.
+std::string UniversalToken(const seal::IndexKeys& keys);
+
+// A dictionary's key: the tag key's token and the value's.
+std::string DictionaryKey(const seal::IndexKeys& keys, absl::string_view key,
+                          absl::string_view value);
+
+// The index as it was at one moment, in words of its rows. Thread-safe; store
+// and keys must outlive it. Errors: DATA_LOSS for a row that can't be read.
+class IndexView {
+ public:
+  IndexView(const IndexStore* store, const seal::IndexKeys* keys)
+      : keys_(keys), snapshot_(store->NewSnapshot()) {}
+
+  const seal::IndexKeys& keys() const { return *keys_; }
+
+  absl::StatusOr<stored::v1::IndexState> State() const;
+  // nullopt if the index knows no such session.
+  absl::StatusOr<std::optional<stored::v1::SessionRow>> Session(
+      const base::Uuid& session) const;
+  // Those numbered first to last, in order.
+  absl::StatusOr<std::vector<stored::v1::SegmentRow>> Segments(
+      const base::Uuid& session, uint32_t first = 0,
+      uint32_t last = UINT32_MAX) const;
+  absl::StatusOr<std::vector<stored::v1::ChunkRow>> Chunks(
+      const base::Uuid& session) const;
+  absl::StatusOr<std::optional<stored::v1::RunRow>> Run(
+      const base::Uuid& session, uint32_t run) const;
+
+  // All detail rows whose keys begin with `prefix` (DetailPrefix and the like).
+  template <typename Row>
+  absl::StatusOr<std::vector<Row>> Details(absl::string_view prefix) const {
+    std::vector<Row> rows;
+    const auto iterator =
+        snapshot_->NewIterator(Family::kDetails, prefix, PrefixEnd(prefix));
+    for (iterator->Seek(prefix); iterator->Valid(); iterator->Next()) {
+      ASSIGN_OR_RETURN(
+          const std::string plain,
+          keys_->OpenRow(RowContext(Family::kDetails, iterator->key()),
+                         iterator->value()));
+      Row row;
+      if (!row.ParseFromString(plain)) return Unreadable(Family::kDetails);
+      rows.push_back(std::move(row));
+    }
+    RETURN_IF_ERROR(iterator->status());
+    return rows;
+  }
+
+  // One token's postings with lower <= document <= upper. Keys are PostingKeys.
+  std::unique_ptr<IndexIterator> Postings(absl::string_view token,
+                                          const DocId& lower,
+                                          const DocId& upper) const;
+
+  // Values that a key ever had, in no order; at most `max`.
+  absl::StatusOr<std::vector<std::string>> DictionaryValues(
+      absl::string_view key, size_t max) const;
+  // Their tokens only.
+  absl::StatusOr<std::vector<std::string>> DictionaryTokens(
+      absl::string_view key, size_t max) const;
+
+ private:
+  static absl::Status Unreadable(Family family);
+
+  const seal::IndexKeys* const keys_;
+  const std::unique_ptr<IndexSnapshot> snapshot_;
+};
+
+}  // namespace diptych::indexer
+
+#endif  // INDEXER_STORE_INDEX_VIEW_H_

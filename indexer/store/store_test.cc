@@ -1,0 +1,242 @@
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "archiver/base/ids.h"
+#include "indexer/store/index_store.h"
+#include "indexer/store/keys.h"
+#include "indexer/store/session_tags.h"
+#include "proto/stored/v1/index_rows.pb.h"
+
+namespace diptych::indexer {
+namespace {
+
+std::string FreshFolder(const std::string& name) {
+  const std::string folder = absl::StrCat(::testing::TempDir(), "/", name);
+  std::filesystem::remove_all(folder);
+  return folder;
+}
+
+TEST(DocIdTest, NewestSessionAndLatestRunComeFirst) {
+  const base::Uuid a = base::Uuid::Random();
+  const DocId newer(2000, a, 0);
+  const DocId older(1000, a, 5);
+  const DocId ancient(-7, a, 0);
+  EXPECT_LT(newer, older);
+  EXPECT_LT(older, ancient);
+  EXPECT_LT(DocId(1000, a, 6), older);
+  EXPECT_EQ(ancient.start_time_us(), -7);
+  EXPECT_EQ(older.start_time_us(), 1000);
+  EXPECT_EQ(older.session(), a);
+  EXPECT_EQ(older.run(), 5u);
+}
+
+TEST(DocIdTest, BoundsTakeInExactlyTheirTimes) {
+  const base::Uuid a =
+      base::Uuid::Parse("ffffffff-ffff-ffff-ffff-ffffffffffff").value();
+  const base::Uuid b;
+  for (const int64_t time : {std::numeric_limits<int64_t>::min() + 1,
+                             int64_t{-1}, int64_t{0}, int64_t{1} << 50}) {
+    for (const base::Uuid& id : {a, b}) {
+      for (const uint32_t run : {0u, 1u, ~0u}) {
+        const DocId doc(time, id, run);
+        EXPECT_LE(DocId::SmallestAt(time), doc);
+        EXPECT_LE(doc, DocId::LargestAt(time));
+        EXPECT_LT(doc, DocId::SmallestAt(time - 1));
+        EXPECT_LE(doc.SmallestOfSession(), doc);
+        EXPECT_LE(doc, doc.LargestOfSession());
+      }
+    }
+  }
+}
+
+TEST(KeysTest, PositionsComeBackAndRubbishDoesNot) {
+  for (const uint64_t position :
+       {uint64_t{0}, uint64_t{127}, uint64_t{128}, ~uint64_t{0}}) {
+    uint64_t decoded = 1;
+    ASSERT_TRUE(DecodePosition(EncodePosition(position), &decoded));
+    EXPECT_EQ(decoded, position);
+  }
+  uint64_t decoded = 0;
+  EXPECT_FALSE(DecodePosition("", &decoded));
+  EXPECT_FALSE(DecodePosition("\x80", &decoded));
+  EXPECT_FALSE(DecodePosition(std::string(11, '\x01'), &decoded));
+  EXPECT_FALSE(DecodePosition(std::string(9, '\xff') + "\x02", &decoded));
+}
+
+TEST(KeysTest, PrefixEndIsBehindThePrefix) {
+  EXPECT_EQ(PrefixEnd("ab"), "ac");
+  EXPECT_EQ(PrefixEnd("a\xff"), "b");
+  EXPECT_EQ(PrefixEnd("\xff\xff"), "");
+}
+
+TEST(IndexStoreTest, WritesTogetherAndSeesOneMoment) {
+  const std::string folder = FreshFolder("store_moment");
+  const base::Uuid archive = base::Uuid::Random();
+  auto store = IndexStore::Open(folder, archive).value();
+  IndexBatch batch;
+  batch.Put(Family::kChunks, "k", "1");
+  batch.Put(Family::kRuns, "k", "2");
+  ASSERT_TRUE(store->Write(batch).ok());
+  const auto snapshot = store->NewSnapshot();
+  IndexBatch later;
+  later.Delete(Family::kChunks, "k");
+  later.Put(Family::kRuns, "k", "3");
+  ASSERT_TRUE(store->Write(later).ok());
+  EXPECT_EQ(snapshot->Get(Family::kChunks, "k").value(), "1");
+  EXPECT_EQ(snapshot->Get(Family::kRuns, "k").value(), "2");
+  const auto now = store->NewSnapshot();
+  EXPECT_FALSE(now->Get(Family::kChunks, "k").value().has_value());
+  EXPECT_EQ(now->Get(Family::kRuns, "k").value(), "3");
+}
+
+TEST(IndexStoreTest, RefusesAnotherArchiveANewerLayoutAndASecondOpener) {
+  const std::string folder = FreshFolder("store_identity");
+  const base::Uuid archive = base::Uuid::Random();
+  {
+    auto store = IndexStore::Open(folder, archive).value();
+    EXPECT_TRUE(
+        absl::IsFailedPrecondition(IndexStore::Open(folder, archive).status()));
+    EXPECT_TRUE(
+        absl::IsFailedPrecondition(IndexStore::LockDirectory(folder).status()));
+  }
+  const absl::Status other =
+      IndexStore::Open(folder, base::Uuid::Random()).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(other));
+  EXPECT_NE(other.message().find("index rebuild"), absl::string_view::npos);
+  {
+    auto store = IndexStore::Open(folder, archive).value();
+    IndexBatch batch;
+    std::string version;
+    AppendBigEndian32(kSchemaVersion + 7, &version);
+    batch.Put(Family::kMeta, "schema", version);
+    ASSERT_TRUE(store->Write(batch).ok());
+  }
+  const absl::Status newer = IndexStore::Open(folder, archive).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(newer));
+  EXPECT_NE(newer.message().find(absl::StrCat(kSchemaVersion + 7)),
+            absl::string_view::npos);
+}
+
+void AddNote(const std::string& key, const std::vector<std::string>& values,
+             uint32_t operation, int64_t at_us, stored::v1::SessionRow* row) {
+  auto* note = row->add_tag_notes();
+  note->set_key(key);
+  for (const std::string& value : values) note->add_values(value);
+  note->set_operation(operation);
+  note->set_at_us(at_us);
+  note->set_position(static_cast<uint64_t>(row->tag_notes_size()));
+}
+
+std::string Show(const std::vector<TagSpan>& tags) {
+  std::string text;
+  for (const TagSpan& tag : tags) {
+    absl::StrAppend(&text, tag.key, "=", tag.value);
+    if (!tag.whole_session) {
+      absl::StrAppend(&text, "[", tag.from_us, ",",
+                      tag.to_us == kForever_us ? "" : absl::StrCat(tag.to_us),
+                      ")");
+    }
+    text += " ";
+  }
+  return text;
+}
+
+TEST(FoldTagsTest, TimedValuesHoldFromTheirTimeUntilReplaced) {
+  stored::v1::SessionRow row;
+  AddNote("item", {"1"}, 2, 0, &row);
+  AddNote("item", {"2", "3"}, 2, 10, &row);
+  AddNote("item", {"2"}, 3, 20, &row);
+  AddNote("item", {"4"}, 1, 30, &row);
+  EXPECT_EQ(Show(FoldTags(row)),
+            "item=1[0,10) item=2[10,20) item=3[10,) "
+            "item=4[30,) ");
+  // A late note finds its place.
+  AddNote("item", {"9"}, 2, 5, &row);
+  EXPECT_EQ(Show(FoldTags(row)),
+            "item=1[0,5) item=2[10,20) item=3[10,) "
+            "item=4[30,) item=9[5,10) ");
+  // None at all removes the key.
+  AddNote("item", {}, 2, 40, &row);
+  EXPECT_EQ(Show(FoldTags(row)),
+            "item=1[0,5) item=2[10,20) item=3[10,40) "
+            "item=4[30,40) item=9[5,10) ");
+}
+
+TEST(FoldTagsTest, WholeSessionValuesAreRevised) {
+  stored::v1::SessionRow row;
+  AddNote("rating", {"2"}, 2, 50, &row);
+  AddNote("rating", {"5"}, 2, 60, &row);
+  AddNote("case", {"a"}, 1, 10, &row);
+  AddNote("case", {"b"}, 1, 20, &row);
+  EXPECT_EQ(Show(FoldTags(row)), "case=a case=b rating=5 ");
+}
+
+stored::v1::SegmentRow MakeSegment(uint32_t number, int64_t from_us,
+                                   int64_t to_us) {
+  stored::v1::SegmentRow segment;
+  segment.set_segment(number);
+  segment.set_window_start_us(from_us);
+  segment.set_window_end_us(to_us);
+  segment.set_position(1000 + number);
+  return segment;
+}
+
+TEST(PlanRunsTest, EveryMomentBelongsToASegment) {
+  stored::v1::SessionRow row;
+  // Between two windows, and after the last one.
+  AddNote("item", {"early"}, 2, 0, &row);
+  AddNote("item", {"between"}, 2, 12, &row);
+  AddNote("item", {"later"}, 2, 15, &row);
+  AddNote("item", {"last"}, 2, 99, &row);
+  std::vector<stored::v1::SegmentRow> segments = {MakeSegment(0, 5, 10),
+                                                  MakeSegment(1, 20, 30)};
+  const std::vector<TagSpan> tags = FoldTags(row);
+  const auto values = [&](const RunPlan& run) {
+    std::vector<std::string> found;
+    for (const size_t tag : run.tags) found.push_back(tags[tag].value);
+    std::sort(found.begin(), found.end());
+    return found;
+  };
+  std::vector<RunPlan> runs = PlanRuns(row, tags, &segments);
+  ASSERT_EQ(runs.size(), 2u);
+  EXPECT_EQ(values(runs[0]), (std::vector<std::string>{"early"}));
+  EXPECT_EQ(values(runs[1]),
+            (std::vector<std::string>{"between", "early", "later"}));
+  row.set_closed(stored::v1::CLOSE_REASON_CLOSED);
+  runs = PlanRuns(row, tags, &segments);
+  EXPECT_EQ(values(runs[1]),
+            (std::vector<std::string>{"between", "early", "last", "later"}));
+}
+
+TEST(PlanRunsTest, RunsAreCutByTagsAndByLength) {
+  constexpr int64_t kSecond = 1'000'000;
+  stored::v1::SessionRow row;
+  row.set_opened_position(7);
+  AddNote("item", {"1"}, 2, 0, &row);
+  AddNote("item", {"2"}, 2, 400 * kSecond, &row);
+  std::vector<stored::v1::SegmentRow> segments;
+  for (uint32_t i = 0; i < 60; ++i) {
+    segments.push_back(
+        MakeSegment(i, i * 10 * kSecond, (i + 1) * 10 * kSecond));
+  }
+  const std::vector<RunPlan> runs = PlanRuns(row, FoldTags(row), &segments);
+  ASSERT_EQ(runs.size(), 3u);
+  EXPECT_EQ(runs[0].last_segment, 29u);
+  EXPECT_EQ(runs[0].position, 7u);
+  EXPECT_EQ(runs[1].first_segment, 30u);
+  EXPECT_EQ(runs[1].last_segment, 39u);
+  EXPECT_EQ(runs[1].position, 1030u);
+  EXPECT_EQ(runs[2].last_segment, 59u);
+}
+
+}  // namespace
+}  // namespace diptych::indexer
