@@ -44,6 +44,7 @@ stored::v1::Track ToStored(const api::v1::Track& track) {
   stored.set_sample_rate_hz(track.sample_rate_hz());
   stored.set_channels(track.channels());
   stored.set_language(track.language());
+  stored.set_parameters_in_band(track.parameters_in_band());
   return stored;
 }
 

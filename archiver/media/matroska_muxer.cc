@@ -7,6 +7,7 @@ extern "C" {
 #include <libavutil/dict.h>
 #include <libavutil/error.h>
 #include <libavutil/intreadwrite.h>
+#include <libavutil/mathematics.h>
 #include <libavutil/mem.h>
 }
 
@@ -17,6 +18,7 @@ extern "C" {
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
@@ -75,6 +77,9 @@ class LibavMatroskaMuxer final : public MatroskaMuxer {
   std::string out_;
   std::string header_;
   std::map<uint32_t, int> stream_of_track_;
+  // By stream: what readers take off every block's time again (CodecDelay,
+  // Opus). libav's muxer announces it and leaves adding it to its caller.
+  std::vector<int64_t> codec_delay_ms_;
   // Any audio stream's index; see Flush.
   int audio_stream_ = -1;
   int64_t last_audio_dts_ms_ = 0;
@@ -113,6 +118,11 @@ absl::Status LibavMatroskaMuxer::Open(
     RETURN_IF_ERROR(FillCodecParameters(track, stream->codecpar));
     stream->time_base = {1, 1000};
     stream_of_track_[track.track_id()] = stream->index;
+    codec_delay_ms_.push_back(
+        stream->codecpar->initial_padding == 0
+            ? 0
+            : av_rescale_q(stream->codecpar->initial_padding,
+                           {1, stream->codecpar->sample_rate}, {1, 1000}));
     if (stream->codecpar->codec_type == AVMEDIA_TYPE_AUDIO) {
       audio_stream_ = stream->index;
     }
@@ -153,6 +163,10 @@ absl::Status LibavMatroskaMuxer::Write(const PacketInfo& info,
   packet->pts = info.pts_us / 1000;
   packet->dts = info.dts_us >= 0 ? info.dts_us / 1000
                                  : (info.dts_us - 999) / 1000;
+  const int64_t codec_delay_ms =
+      codec_delay_ms_[static_cast<size_t>(stream->second)];
+  packet->pts += codec_delay_ms;
+  packet->dts += codec_delay_ms;
   packet->duration = static_cast<int64_t>(info.duration_us / 1000);
   if (info.key_frame) packet->flags |= AV_PKT_FLAG_KEY;
   if (info.skip_start_samples != 0 || info.skip_end_samples != 0) {
