@@ -24,12 +24,11 @@ TEST(UuidTest, RoundTripsAndLowersCase) {
 }
 
 TEST(UuidTest, RefusesWhatIsNotAUuid) {
-  for (const char* bad :
-       {"", "0190a5f2", "0190a5f2-7c3e-7abc-8def-0123456789a",
-        "0190a5f2-7c3e-7abc-8def-0123456789abc",
-        "0190a5f2_7c3e-7abc-8def-0123456789ab",
-        "0190a5f2-7c3e-7abc-8def-0123456789ag",
-        "0190a5f27-c3e-7abc-8def-0123456789ab"}) {
+  for (const char* bad : {"", "0190a5f2", "0190a5f2-7c3e-7abc-8def-0123456789a",
+                          "0190a5f2-7c3e-7abc-8def-0123456789abc",
+                          "0190a5f2_7c3e-7abc-8def-0123456789ab",
+                          "0190a5f2-7c3e-7abc-8def-0123456789ag",
+                          "0190a5f27-c3e-7abc-8def-0123456789ab"}) {
     EXPECT_FALSE(Uuid::Parse(bad).ok()) << bad;
   }
 }
@@ -61,8 +60,8 @@ TEST(GrpcStatusTest, WithDetailMerges) {
   detail.set_reason("BAD");
   api::v1::ErrorDetail more;
   more.set_session_id("s");
-  const absl::Status status = WithDetail(
-      MakeError(absl::StatusCode::kInternal, "m", detail), more);
+  const absl::Status status =
+      WithDetail(MakeError(absl::StatusCode::kInternal, "m", detail), more);
   EXPECT_EQ(GetErrorDetail(status)->reason(), "BAD");
   EXPECT_EQ(GetErrorDetail(status)->session_id(), "s");
 }

@@ -9,8 +9,9 @@
 
 namespace diptych::base {
 
-// A status that says where it went wrong: `message` for people, `detail` (with a
-// stable `reason`) for programs. Neither may hold a tag value, a key or payload.
+// A status that says where it went wrong: `message` for people, `detail` (with
+// a stable `reason`) for programs. Neither may hold a tag value, a key or
+// payload.
 absl::Status MakeError(absl::StatusCode code, absl::string_view message,
                        const api::v1::ErrorDetail& detail);
 

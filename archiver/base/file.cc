@@ -9,13 +9,14 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <climits>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -161,8 +162,7 @@ class RealFileSystem final : public FileSystem {
   }
 
   absl::Status CreateDirectory(const std::string& path) override {
-    for (size_t slash = path.find('/', 1);;
-         slash = path.find('/', slash + 1)) {
+    for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
       const std::string prefix = path.substr(0, slash);
       if (mkdir(prefix.c_str(), 0750) != 0 && errno != EEXIST) {
         return SystemError("create folder", prefix);

@@ -74,8 +74,8 @@ Uuid Uuid::Random() {
 }
 
 std::string Uuid::ToString() const {
-  const std::string hex = absl::BytesToHexString(
-      absl::string_view(bytes().data(), bytes().size()));
+  const std::string hex =
+      absl::BytesToHexString(absl::string_view(bytes().data(), bytes().size()));
   const absl::string_view h = hex;
   return absl::StrCat(h.substr(0, 8), "-", h.substr(8, 4), "-", h.substr(12, 4),
                       "-", h.substr(16, 4), "-", h.substr(20));

@@ -37,10 +37,11 @@ void LogLine(Severity severity, absl::string_view event,
   const absl::string_view name = severity == Severity::kInfo      ? "info"
                                  : severity == Severity::kWarning ? "warning"
                                                                   : "error";
-  std::string line = absl::StrCat(
-      "{\"time\":\"",
-      absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone()),
-      "\",\"severity\":\"", name, "\",\"event\":");
+  std::string line =
+      absl::StrCat("{\"time\":\"",
+                   absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(),
+                                    absl::UTCTimeZone()),
+                   "\",\"severity\":\"", name, "\",\"event\":");
   AppendJsonString(event, &line);
   for (const auto& [key, value] : fields) {
     line.push_back(',');

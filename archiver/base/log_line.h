@@ -12,8 +12,8 @@ enum class Severity { kInfo, kWarning, kError };
 
 using LogField = std::pair<absl::string_view, absl::string_view>;
 
-// One JSON line on stderr: {"time":…,"severity":…,"event":…, fields}. Fields may
-// hold ids, counts, places and errors, never tag values, keys or payload.
+// One JSON line on stderr: {"time":…,"severity":…,"event":…, fields}. Fields
+// may hold ids, counts, places and errors, never tag values, keys or payload.
 // Thread-safe.
 void LogLine(Severity severity, absl::string_view event,
              std::initializer_list<LogField> fields = {});

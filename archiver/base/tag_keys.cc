@@ -28,8 +28,8 @@ absl::Status BadTag(absl::string_view message) {
 bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-// The length of the UTF-8 sequence that begins `text`, 0 if none does (RFC 3629:
-// no overlong forms, no surrogates, nothing above U+10FFFF).
+// The length of the UTF-8 sequence that begins `text`, 0 if none does (RFC
+// 3629: no overlong forms, no surrogates, nothing above U+10FFFF).
 size_t Utf8Length(absl::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const auto continues = [&](size_t i, uint8_t low, uint8_t high) {
@@ -58,11 +58,11 @@ size_t Utf8Length(absl::string_view text) {
 
 absl::Status CheckTagKey(absl::string_view key) {
   if (key.empty() || key.size() > limits::kMaxTagKey_bytes ||
-      !IsLower(key[0]) ||
-      !std::all_of(key.begin(), key.end(), [](char c) {
+      !IsLower(key[0]) || !std::all_of(key.begin(), key.end(), [](char c) {
         return IsLower(c) || IsDigit(c) || c == '_' || c == '.' || c == '-';
       })) {
-    return BadTag("a tag key is a lower-case letter and up to 62 of a-z 0-9 _ . -");
+    return BadTag(
+        "a tag key is a lower-case letter and up to 62 of a-z 0-9 _ . -");
   }
   return absl::OkStatus();
 }
@@ -91,11 +91,11 @@ absl::Status CheckTagValue(absl::string_view key, absl::string_view value) {
 
 absl::Status CheckEventType(absl::string_view type) {
   if (type.empty() || type.size() > limits::kMaxTagKey_bytes ||
-      !IsLower(type[0]) ||
-      !std::all_of(type.begin(), type.end(), [](char c) {
+      !IsLower(type[0]) || !std::all_of(type.begin(), type.end(), [](char c) {
         return IsLower(c) || IsDigit(c) || c == '_';
       })) {
-    return BadTag("an event's type is a lower-case letter and up to 62 of a-z 0-9 _");
+    return BadTag(
+        "an event's type is a lower-case letter and up to 62 of a-z 0-9 _");
   }
   return absl::OkStatus();
 }

@@ -8,8 +8,8 @@ namespace diptych::base {
 
 // The rules of tags (ARCHITECTURE.md, "Tags").
 
-// INVALID_ARGUMENT unless `key` is [a-z][a-z0-9_.-]{0,62}. The message names the
-// key's fault, never a value.
+// INVALID_ARGUMENT unless `key` is [a-z][a-z0-9_.-]{0,62}. The message names
+// the key's fault, never a value.
 absl::Status CheckTagKey(absl::string_view key);
 
 // INVALID_ARGUMENT unless `value` is 1 to 256 bytes of UTF-8 without control

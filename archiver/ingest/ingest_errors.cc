@@ -135,10 +135,10 @@ absl::Status BadNote(api::v1::Side side, uint64_t note,
   api::v1::ErrorDetail detail = Detail("BAD_NOTE");
   detail.set_side(side);
   detail.set_sequence(note);
-  return base::MakeError(kInvalid,
-                         absl::StrCat("note ", note, " of side ",
-                                      SideName(side), ": ", message),
-                         detail);
+  return base::MakeError(
+      kInvalid,
+      absl::StrCat("note ", note, " of side ", SideName(side), ": ", message),
+      detail);
 }
 
 absl::Status CloseMismatch(api::v1::Side side, uint64_t declared,
@@ -156,9 +156,9 @@ absl::Status CloseMismatch(api::v1::Side side, uint64_t declared,
 absl::Status SideEnded(api::v1::Side side) {
   api::v1::ErrorDetail detail = Detail("SIDE_ENDED");
   detail.set_side(side);
-  return base::MakeError(
-      kPrecondition, absl::StrCat("side ", SideName(side), " is closed"),
-      detail);
+  return base::MakeError(kPrecondition,
+                         absl::StrCat("side ", SideName(side), " is closed"),
+                         detail);
 }
 
 absl::Status EndedWithoutClose() {

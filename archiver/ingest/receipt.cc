@@ -20,8 +20,9 @@ api::v1::Receipt MakeReceipt(absl::string_view archive_id,
                              const stored::v1::SessionClosed& closed,
                              log::Position position) {
   api::v1::Receipt receipt;
-  receipt.set_session_id(
-      base::Uuid::FromBytes(closed.session_id()).value_or(base::Uuid()).ToString());
+  receipt.set_session_id(base::Uuid::FromBytes(closed.session_id())
+                             .value_or(base::Uuid())
+                             .ToString());
   receipt.set_archive_id(
       base::Uuid::FromBytes(archive_id).value_or(base::Uuid()).ToString());
   receipt.set_state(closed.reason() == stored::v1::CLOSE_REASON_ABANDONED

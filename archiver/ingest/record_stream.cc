@@ -28,8 +28,8 @@
 namespace diptych::ingest {
 namespace {
 
-// What the session holds: outlives the reactor, and goes quiet when gRPC is done
-// with it.
+// What the session holds: outlives the reactor, and goes quiet when gRPC is
+// done with it.
 class StreamOutput final : public StreamSink {
  public:
   void Bind(RecordReactor* reactor, api::v1::RecordRequest* request)
@@ -59,8 +59,7 @@ class StreamOutput final : public StreamSink {
     WriteNext();
   }
 
-  void Finish(const absl::Status& status) override
-      ABSL_LOCKS_EXCLUDED(mutex_) {
+  void Finish(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_) {
     base::MutexLock lock(&mutex_);
     if (reactor_ == nullptr || final_status_.has_value()) return;
     // A side that was refused decides how a stream ends that went well

@@ -11,8 +11,8 @@
 
 namespace diptych::ingest {
 
-using RecordReactor = grpc::ServerBidiReactor<api::v1::RecordRequest,
-                                              api::v1::RecordResponse>;
+using RecordReactor =
+    grpc::ServerBidiReactor<api::v1::RecordRequest, api::v1::RecordResponse>;
 
 // One call of Ingest.Record. Owns itself until gRPC is done with it. `registry`
 // must outlive the call. A `refusal` that is not OK ends the call at once.

@@ -31,14 +31,12 @@ absl::Status CheckTag(api::v1::Side side, uint64_t note,
   if (tag.key() == "event") {
     return BadNote(side, note, "the tag event comes from events only");
   }
-  if (static_cast<size_t>(tag.values_size()) >
-      limits::kMaxTagValuesPerUpdate) {
+  if (static_cast<size_t>(tag.values_size()) > limits::kMaxTagValuesPerUpdate) {
     return BadNote(side, note,
                    absl::StrCat("the tag ", tag.key(), " has more than ",
                                 limits::kMaxTagValuesPerUpdate, " values"));
   }
-  if (tag.values_size() == 0 &&
-      tag.operation() != api::v1::TAG_OPERATION_SET) {
+  if (tag.values_size() == 0 && tag.operation() != api::v1::TAG_OPERATION_SET) {
     return BadNote(side, note,
                    absl::StrCat("the tag ", tag.key(), " has no value"));
   }
@@ -58,11 +56,11 @@ absl::Status CheckEvent(api::v1::Side side, uint64_t note,
   for (const api::v1::Attribute& attribute : event.attributes()) {
     RETURN_IF_ERROR(base::CheckTagKey(attribute.key()));
     if (attribute.value().size() > limits::kMaxEventAttributeValue_bytes) {
-      return BadNote(side, note,
-                     absl::StrCat("the event's attribute ", attribute.key(),
-                                  " is longer than ",
-                                  limits::kMaxEventAttributeValue_bytes,
-                                  " bytes"));
+      return BadNote(
+          side, note,
+          absl::StrCat("the event's attribute ", attribute.key(),
+                       " is longer than ",
+                       limits::kMaxEventAttributeValue_bytes, " bytes"));
     }
   }
   if (event.attachment_id() == 0) {
@@ -92,11 +90,11 @@ absl::Status CheckAttachmentPart(api::v1::Side side, uint64_t note,
   }
   if (part.data().empty() ||
       part.data().size() > limits::kMaxAttachmentPart_bytes) {
-    return BadNote(side, note,
-                   absl::StrCat("an attachment part has ", part.data().size(),
-                                " bytes; 1 to ",
-                                limits::kMaxAttachmentPart_bytes,
-                                " are allowed"));
+    return BadNote(
+        side, note,
+        absl::StrCat("an attachment part has ", part.data().size(),
+                     " bytes; 1 to ", limits::kMaxAttachmentPart_bytes,
+                     " are allowed"));
   }
   if (part.offset() > limits::kMaxAttachment_bytes) {
     return BadNote(side, note, "an attachment part lies past every limit");
@@ -169,22 +167,20 @@ absl::Status CheckPacket(const api::v1::Track& track,
   if (packet.pts_us() - packet.dts_us() > limits::kMaxReorder_us) {
     return bad_time("pts is further after dts than reordering explains");
   }
-  if (packet.duration_us() >
-      static_cast<uint64_t>(limits::kSessionMax_us)) {
+  if (packet.duration_us() > static_cast<uint64_t>(limits::kSessionMax_us)) {
     return bad_time("duration is over the limit");
   }
   if (packet.payload().empty() ||
       packet.payload().size() > limits::kMaxPacket_bytes) {
-    return BadPacket(packet.track_id(), packet.sequence(),
-                     absl::StrCat("payload has ", packet.payload().size(),
-                                  " bytes; 1 to ", limits::kMaxPacket_bytes,
-                                  " are allowed"));
+    return BadPacket(
+        packet.track_id(), packet.sequence(),
+        absl::StrCat("payload has ", packet.payload().size(), " bytes; 1 to ",
+                     limits::kMaxPacket_bytes, " are allowed"));
   }
   api::v1::ErrorDetail detail;
   detail.set_track_id(packet.track_id());
   detail.set_sequence(packet.sequence());
-  return base::WithDetail(media::CheckPayload(track, packet.payload()),
-                          detail);
+  return base::WithDetail(media::CheckPayload(track, packet.payload()), detail);
 }
 
 absl::Status CheckNote(api::v1::Side side, const api::v1::Note& note) {

@@ -7,8 +7,8 @@
 
 namespace diptych::ingest {
 
-// What can be said of a message without knowing its session. Every error has its
-// reason; see ingest_errors.h.
+// What can be said of a message without knowing its session. Every error has
+// its reason; see ingest_errors.h.
 
 // Sides named once, each with 1 to 8 good tracks of its own, ids unique.
 absl::Status CheckOpen(const api::v1::Open& open);

@@ -44,10 +44,9 @@ using log::RecordType;
 
 // What makes a packet the same packet: everything that is archived of it.
 std::string PacketHash(const api::v1::Packet& packet) {
-  return seal::Sha256(
-      absl::StrCat(packet.track_id(), " ", packet.pts_us(), " ",
-                   packet.dts_us(), " ", packet.key_frame(), " ",
-                   packet.discard(), " ", packet.payload()));
+  return seal::Sha256(absl::StrCat(
+      packet.track_id(), " ", packet.pts_us(), " ", packet.dts_us(), " ",
+      packet.key_frame(), " ", packet.discard(), " ", packet.payload()));
 }
 
 media::PacketInfo ToInfo(const api::v1::Packet& packet) {
@@ -255,9 +254,9 @@ void Session::Detach(const std::shared_ptr<StreamSink>& sink,
                      std::optional<absl::Status> tell) {
   base::MutexLock lock(&mutex_);
   parked_.erase(sink);
-  const bool attached = std::any_of(
-      sides_.begin(), sides_.end(),
-      [&](const SideState& state) { return state.sink == sink; });
+  const bool attached =
+      std::any_of(sides_.begin(), sides_.end(),
+                  [&](const SideState& state) { return state.sink == sink; });
   if (attached && state_ == State::kOpen) {
     // Nobody will come to complete the chunk; do not let it wait.
     Cut(/*all=*/true);
@@ -322,9 +321,10 @@ absl::Status Session::OnPacket(const std::shared_ptr<StreamSink>& sink,
   api::v1::ErrorDetail place;
   place.set_side(ToWire(s));
   if (state.ended) return SideEnded(ToWire(s));
-  const auto track = std::find_if(
-      state.tracks.begin(), state.tracks.end(),
-      [&](const api::v1::Track& t) { return t.track_id() == packet.track_id(); });
+  const auto track = std::find_if(state.tracks.begin(), state.tracks.end(),
+                                  [&](const api::v1::Track& t) {
+                                    return t.track_id() == packet.track_id();
+                                  });
   if (track == state.tracks.end()) {
     return base::WithDetail(UnknownTrack(packet.track_id()), place);
   }
@@ -372,7 +372,8 @@ absl::Status Session::TakeNote(stored::v1::Side s, const api::v1::Note& note,
                                stored::v1::NoteList* list,
                                std::vector<Record>* records) {
   SideState& state = side(s);
-  if (note.note_sequence() > 0 && note.note_sequence() <= state.notes_received) {
+  if (note.note_sequence() > 0 &&
+      note.note_sequence() <= state.notes_received) {
     return absl::OkStatus();
   }
   if (note.note_sequence() != state.notes_received + 1) {
@@ -394,7 +395,8 @@ absl::Status Session::TakeNote(stored::v1::Side s, const api::v1::Note& note,
     // After a restart the parts before are only known to be durable.
     const auto [next, first] =
         attachment_next_.try_emplace(part.attachment_id(), part.offset());
-    if (next->second != part.offset() || (first && !resumed_ && part.offset() != 0)) {
+    if (next->second != part.offset() ||
+        (first && !resumed_ && part.offset() != 0)) {
       return BadNote(ToWire(s), note.note_sequence(),
                      "an attachment's part does not follow the one before");
     }
@@ -597,9 +599,9 @@ void Session::Cut(bool all) {
                                  TakeGaps(packets), &records);
     if (!status.ok()) return Fail(status);
     cut_until_us_ = window_end_us;
-    tag_times_us_.erase(tag_times_us_.begin(),
-                        tag_times_us_.upper_bound(
-                            window_end_us - 2 * limits::kSegmentMax_us));
+    tag_times_us_.erase(
+        tag_times_us_.begin(),
+        tag_times_us_.upper_bound(window_end_us - 2 * limits::kSegmentMax_us));
     Commit(std::move(records), bytes);
     AskForKeyFrames(window_end_us);
   }
@@ -658,9 +660,9 @@ void Session::Commit(std::vector<Record> records, size_t released_bytes) {
   std::array<uint64_t, 2> sequences;
   std::array<uint64_t, 2> notes;
   for (size_t i = 0; i < sides_.size(); ++i) {
-    sequences[i] = interleaver_.NextSequence(kSides[i]).value_or(
-                       sides_[i].received + 1) -
-                   1;
+    sequences[i] =
+        interleaver_.NextSequence(kSides[i]).value_or(sides_[i].received + 1) -
+        1;
     notes[i] = sides_[i].notes_received;
   }
   ++commits_in_flight_;
@@ -674,7 +676,8 @@ void Session::Commit(std::vector<Record> records, size_t released_bytes) {
         if (!positions.ok()) return self->Fail(StorageFailed());
         for (size_t i = 0; i < sequences.size(); ++i) {
           SideState& state = self->sides_[i];
-          if (sequences[i] <= state.durable && notes[i] <= state.notes_durable) {
+          if (sequences[i] <= state.durable &&
+              notes[i] <= state.notes_durable) {
             continue;
           }
           state.durable = std::max(state.durable, sequences[i]);

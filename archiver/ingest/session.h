@@ -65,8 +65,8 @@ class Session : public std::enable_shared_from_this<Session> {
  public:
   // A new session, or (with `before`) one that the log says was open when the
   // writer last stopped. Starts wrapping its keys at once.
-  // `on_closed` is called once, from a commit thread, when the session is closed
-  // durably; the session may be forgotten then.
+  // `on_closed` is called once, from a commit thread, when the session is
+  // closed durably; the session may be forgotten then.
   static absl::StatusOr<std::shared_ptr<Session>> Create(
       SessionContext* context, const base::Uuid& id, int64_t start_time_us,
       const std::string& gateway, const stored::v1::OpenSession* before,
@@ -87,8 +87,7 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::Status OnPacket(const std::shared_ptr<StreamSink>& sink,
                         api::v1::Packet packet) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status OnNotes(const std::shared_ptr<StreamSink>& sink,
-                       const api::v1::Notes& notes)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+                       const api::v1::Notes& notes) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status OnTracksChanged(const std::shared_ptr<StreamSink>& sink,
                                const api::v1::OpenSide& side)
       ABSL_LOCKS_EXCLUDED(mutex_);

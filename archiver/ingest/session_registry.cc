@@ -119,14 +119,13 @@ SessionRegistry::~SessionRegistry() {
 
 std::optional<Record> SessionRegistry::MakeSnapshot() {
   base::MutexLock lock(&log_mutex_);
-  return log_sessions_.MakeSnapshot(
-      absl::ToUnixMicros(context_->clock->Now()));
+  return log_sessions_.MakeSnapshot(absl::ToUnixMicros(context_->clock->Now()));
 }
 
 void SessionRegistry::OnRecord(const Record& record, log::Position position) {
   base::MutexLock lock(&log_mutex_);
-  const absl::Status applied = log_sessions_.Apply(record.type, record.header,
-                                                   record.body, position);
+  const absl::Status applied =
+      log_sessions_.Apply(record.type, record.header, record.body, position);
   if (!applied.ok()) {
     base::LogLine(base::Severity::kError, "a record does not fit the log",
                   {{"type", log::RecordTypeName(record.type)},
@@ -147,9 +146,10 @@ absl::Status SessionRegistry::Start(SessionContext* context,
       if (!records.ok()) {
         // Damaged chunks: nothing is attested that can't be read. The other
         // sessions go on.
-        base::LogLine(base::Severity::kError, "a manifest cannot be completed",
-                      {{"session", id.ToString()},
-                       {"error", absl::string_view(records.status().message())}});
+        base::LogLine(
+            base::Severity::kError, "a manifest cannot be completed",
+            {{"session", id.ToString()},
+             {"error", absl::string_view(records.status().message())}});
         continue;
       }
       std::move(records->begin(), records->end(),
@@ -202,10 +202,10 @@ SessionRegistry::Open(const std::shared_ptr<StreamSink>& sink,
         return TooManySessions();
       }
       ASSIGN_OR_RETURN(
-          session,
-          Session::Create(context_, *id, start_time_us, gateway,
-                          before.has_value() ? &*before : nullptr,
-                          [this](const base::Uuid& closed) { Forget(closed); }));
+          session, Session::Create(
+                       context_, *id, start_time_us, gateway,
+                       before.has_value() ? &*before : nullptr,
+                       [this](const base::Uuid& closed) { Forget(closed); }));
       sessions_[*id] = session;
     }
   }

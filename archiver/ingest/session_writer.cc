@@ -91,12 +91,11 @@ absl::Status SessionWriter::StartSpan(std::vector<Record>* records,
 
 bool SessionWriter::FitsOpenSegment(int64_t window_start_us,
                                     int64_t window_end_us) const {
-  // A side may lag by the reorder window; what is older is backfill, and belongs
-  // to a segment of its own time.
+  // A side may lag by the reorder window; what is older is backfill, and
+  // belongs to a segment of its own time.
   return window_start_us >=
              segment_.window_start_us() - limits::kReorderWindow_us &&
-         window_end_us <=
-             segment_.window_start_us() + limits::kSegmentMax_us;
+         window_end_us <= segment_.window_start_us() + limits::kSegmentMax_us;
 }
 
 absl::Status SessionWriter::WriteChunk(

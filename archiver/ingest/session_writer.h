@@ -43,9 +43,9 @@ class SessionWriter {
                          std::vector<log::Record>* records);
 
   // Writes one chunk of `packets`, which all lie in [window_start_us,
-  // window_end_us) or are late. A segment that the chunk does not belong to ends
-  // before it, one that is full after it.
-  // REQUIRES: packets is not empty; SetTracks was called.
+  // window_end_us) or are late. A segment that the chunk does not belong to
+  // ends before it, one that is full after it. REQUIRES: packets is not empty;
+  // SetTracks was called.
   absl::Status WriteChunk(const std::vector<media::PendingPacket>& packets,
                           int64_t window_start_us, int64_t window_end_us,
                           const std::vector<stored::v1::Gap>& gaps,

@@ -7,8 +7,8 @@
 
 namespace diptych::ingest {
 
-// From the wire's messages to what lies on disk. They are apart on purpose: each
-// may change without the other.
+// From the wire's messages to what lies on disk. They are apart on purpose:
+// each may change without the other.
 stored::v1::Side ToStored(api::v1::Side side);
 api::v1::Side ToWire(stored::v1::Side side);
 stored::v1::Track ToStored(const api::v1::Track& track);

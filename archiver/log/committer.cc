@@ -66,13 +66,13 @@ absl::StatusOr<std::vector<Position>> Committer::SubmitAndWait(
   // Shared with the callback, which may still be leaving its lock when the
   // waiter has gone on.
   const auto waiter = std::make_shared<Waiter>();
-  const absl::Status submitted = Submit(
-      std::move(records),
-      [waiter](const absl::StatusOr<std::vector<Position>>& result) {
-        base::MutexLock lock(&waiter->mutex);
-        waiter->result = result;
-        waiter->ready.NotifyAll();
-      });
+  const absl::Status submitted =
+      Submit(std::move(records),
+             [waiter](const absl::StatusOr<std::vector<Position>>& result) {
+               base::MutexLock lock(&waiter->mutex);
+               waiter->result = result;
+               waiter->ready.NotifyAll();
+             });
   if (!submitted.ok()) return submitted;
   base::MutexLock lock(&waiter->mutex);
   while (!waiter->result.has_value()) waiter->ready.Wait(&waiter->mutex);

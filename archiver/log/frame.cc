@@ -1,12 +1,12 @@
 #include "archiver/log/frame.h"
 
-#include <isa-l/crc.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <optional>
 #include <string>
+
+#include <isa-l/crc.h>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -81,8 +81,8 @@ std::string EncodeFrame(const Record& record, Position position,
 
 absl::StatusOr<Frame> DecodeFrame(absl::string_view bytes, Position position) {
   if (bytes.size() < kFrame_bytes) {
-    return base::IntegrityError(absl::StrCat("only ", bytes.size(), " of a frame's ",
-                                             kFrame_bytes, " bytes"));
+    return base::IntegrityError(absl::StrCat(
+        "only ", bytes.size(), " of a frame's ", kFrame_bytes, " bytes"));
   }
   const char* in = bytes.data();
   if (std::memcmp(in + kMagicAt, kFrameMagic, sizeof(kFrameMagic)) != 0) {

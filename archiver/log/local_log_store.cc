@@ -103,8 +103,8 @@ class LocalLogStore final : public LogStore {
 
   absl::Status StartVolume() {
     volume_base_ = durable_end_;
-    ASSIGN_OR_RETURN(
-        file_, file_system_->OpenForAppend(VolumePath(volume_base_)));
+    ASSIGN_OR_RETURN(file_,
+                     file_system_->OpenForAppend(VolumePath(volume_base_)));
     if (file_->size() != 0) {
       return absl::InternalError(absl::StrCat(
           VolumePath(volume_base_), " is there already and is not empty"));
@@ -132,9 +132,9 @@ absl::Status LocalLogStore::MoveTailAside(const VolumeInfo& volume,
                                           Position from,
                                           RecoveryReport* report) {
   RETURN_IF_ERROR(file_system_->CreateDirectory(options_.lost_and_found));
-  const std::string aside = absl::StrFormat(
-      "%s/%s-%016x-%d.torn", options_.lost_and_found, options_.store, from,
-      absl::ToUnixMicros(clock_->Now()));
+  const std::string aside =
+      absl::StrFormat("%s/%s-%016x-%d.torn", options_.lost_and_found,
+                      options_.store, from, absl::ToUnixMicros(clock_->Now()));
   ASSIGN_OR_RETURN(const std::unique_ptr<base::ReadFile> file,
                    file_system_->OpenForRead(volume.path));
   // At most a volume; kept whole, since it may be all that is left of a moment.
@@ -183,8 +183,8 @@ absl::Status LocalLogStore::Recover(RecoveryReport* report) {
 
   bool durable_damage = false;
   for (Damage& damage : damages) {
-    // Nothing that was written after it knew it as durable: a crash tore it, and
-    // whatever follows was never acknowledged either.
+    // Nothing that was written after it knew it as durable: a crash tore it,
+    // and whatever follows was never acknowledged either.
     damage.was_durable = max_durable_before > damage.from;
     report->damages.push_back(damage);
     if (!damage.was_durable) {

@@ -153,8 +153,8 @@ absl::StatusOr<StoredRecord> LogReader::Read(Position position,
   }
   const absl::StatusOr<Frame> frame = DecodeFrame(bytes, position);
   if (!frame.ok()) {
-    return base::IntegrityError(absl::StrCat(
-        place, absl::string_view(frame.status().message())));
+    return base::IntegrityError(
+        absl::StrCat(place, absl::string_view(frame.status().message())));
   }
   if (bytes.size() < frame->record_bytes()) {
     std::string rest;

@@ -78,7 +78,8 @@ class LogReader {
   };
 
   // The volume that holds `position`; looks at the folder again if need be.
-  absl::StatusOr<std::shared_ptr<OpenVolume>> FindVolume(Position position) const;
+  absl::StatusOr<std::shared_ptr<OpenVolume>> FindVolume(
+      Position position) const;
   absl::Status Refresh() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   base::FileSystem* const file_system_;

@@ -255,17 +255,16 @@ TEST_F(LogTest, EveryFlippedByteOfARecordIsNoticed) {
 TEST_F(LogTest, AnotherArchivesVolumeIsRefused) {
   ASSERT_TRUE(Open()->Append({Chunk("a", "")}).ok());
   RecoveryReport report;
-  EXPECT_EQ(
-      OpenLocalLogStore(base::FileSystem::Real(), base::Clock::Real(),
-                        {.directory = volumes(),
-                         .lost_and_found = root_ + "/lost+found",
-                         .archive_id = base::Uuid::Random(),
-                         .store = "log",
-                         .volume_max_bytes = 1000},
-                        &report)
-          .status()
-          .code(),
-      absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(OpenLocalLogStore(base::FileSystem::Real(), base::Clock::Real(),
+                              {.directory = volumes(),
+                               .lost_and_found = root_ + "/lost+found",
+                               .archive_id = base::Uuid::Random(),
+                               .store = "log",
+                               .volume_max_bytes = 1000},
+                              &report)
+                .status()
+                .code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 // A disk whose syncs fail once told to.
@@ -332,9 +331,8 @@ TEST_F(LogTest, AfterAFailedSyncNothingIsEverAcknowledgedAgain) {
                    .value();
   absl::Status told;
   {
-    Committer committer(store.get(), {.on_failed = [&](const absl::Status& s) {
-                          told = s;
-                        }});
+    Committer committer(
+        store.get(), {.on_failed = [&](const absl::Status& s) { told = s; }});
     EXPECT_TRUE(committer.SubmitAndWait({Chunk("ok", "")}).ok());
     disk.fail_sync = true;
     EXPECT_FALSE(committer.SubmitAndWait({Chunk("lost", "")}).ok());
@@ -362,10 +360,8 @@ TEST_F(LogTest, CommitterKeepsOrderGroupsAndCallsEachBackOnce) {
                return std::optional<Record>(
                    {RecordType::kSnapshot, "", "state"});
              },
-         .on_record =
-             [&](const Record& record, Position) {
-               seen.push_back(record.header);
-             }});
+         .on_record = [&](const Record& record,
+                          Position) { seen.push_back(record.header); }});
     for (int i = 0; i < kItems; ++i) {
       // Lets what is queued go out, so that a volume can fill up and end.
       if (i % 100 == 0) ASSERT_TRUE(committer.SubmitAndWait({}).ok());

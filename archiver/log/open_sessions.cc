@@ -36,8 +36,8 @@ void ApplyChunkSide(const stored::v1::ChunkSide& from,
   if (to->packets() == 0) to->set_start_us(from.start_us());
   to->set_start_us(std::min(to->start_us(), from.start_us()));
   to->set_end_us(std::max(to->end_us(), from.end_us()));
-  to->set_packets(to->packets() + from.last_sequence() -
-                  from.first_sequence() + 1);
+  to->set_packets(to->packets() + from.last_sequence() - from.first_sequence() +
+                  1);
   to->set_payload_bytes(to->payload_bytes() + from.payload_bytes());
   to->set_last_sequence(std::max(to->last_sequence(), from.last_sequence()));
 }
@@ -181,12 +181,12 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
       session->set_next_segment(
           std::max(session->next_segment(), segment.segment() + 1));
       auto* pending = session->mutable_pending_chunks();
-      pending->erase(
-          std::remove_if(pending->begin(), pending->end(),
-                         [&](const stored::v1::PendingChunk& chunk) {
-                           return chunk.segment() == segment.segment();
-                         }),
-          pending->end());
+      pending->erase(std::remove_if(pending->begin(), pending->end(),
+                                    [&](const stored::v1::PendingChunk& chunk) {
+                                      return chunk.segment() ==
+                                             segment.segment();
+                                    }),
+                     pending->end());
       session->set_manifest_sha256(evidence::ManifestHash(header));
       return absl::OkStatus();
     }
@@ -238,21 +238,20 @@ absl::StatusOr<OpenSessions> RecoverOpenSessions(const LogReader& reader,
     }
   }
   OpenSessions sessions;
-  RETURN_IF_ERROR(
-      reader
-          .Scan(
-              {.from = from, .bodies = false},
-              [&](const StoredRecord& record) {
-                if (!sessions
-                         .Apply(record.type, record.header, record.body,
-                                record.position)
-                         .ok()) {
-                  ++*skipped;
-                }
-                return absl::OkStatus();
-              },
-              [](const Damage&) { return absl::OkStatus(); })
-          .status());
+  RETURN_IF_ERROR(reader
+                      .Scan(
+                          {.from = from, .bodies = false},
+                          [&](const StoredRecord& record) {
+                            if (!sessions
+                                     .Apply(record.type, record.header,
+                                            record.body, record.position)
+                                     .ok()) {
+                              ++*skipped;
+                            }
+                            return absl::OkStatus();
+                          },
+                          [](const Damage&) { return absl::OkStatus(); })
+                      .status());
   return sessions;
 }
 

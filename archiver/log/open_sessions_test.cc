@@ -44,10 +44,10 @@ class OpenSessionsTest : public testing::Test {
     stored::v1::Segment segment;
     segment.set_session_id(std::string(id_.bytes()));
     segment.set_segment(number);
-    ASSERT_TRUE(sessions_
-                    .Apply(RecordType::kSegment, segment.SerializeAsString(),
-                           "", 200)
-                    .ok());
+    ASSERT_TRUE(
+        sessions_
+            .Apply(RecordType::kSegment, segment.SerializeAsString(), "", 200)
+            .ok());
   }
   const stored::v1::OpenSession& session() const {
     return sessions_.open().at(id_);

@@ -8,8 +8,8 @@
 namespace diptych::media {
 
 // The canonical form of each codec's parameters and packets (FORMAT.md). The
-// gateway makes it, the archive's edge checks it. No decoder is involved: sizes,
-// markers and lengths only. Thread-safe, bounded by the input's length.
+// gateway makes it, the archive's edge checks it. No decoder is involved:
+// sizes, markers and lengths only. Thread-safe, bounded by the input's length.
 
 // INVALID_ARGUMENT, with an ErrorDetail (UNKNOWN_CODEC, BAD_CODEC_CONFIG,
 // BAD_TRACK and the track's id), if the track can't be archived as it is.

@@ -50,9 +50,8 @@ absl::Status FillCodecParameters(const stored::v1::Track& track,
                                  AVCodecParameters* parameters) {
   parameters->codec_id = CodecIdOf(track.codec());
   if (parameters->codec_id == AV_CODEC_ID_NONE) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("track ", track.track_id(), " has the unknown codec ",
-                     track.codec()));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "track ", track.track_id(), " has the unknown codec ", track.codec()));
   }
   const std::string& config = track.codec_config();
   if (!config.empty()) {

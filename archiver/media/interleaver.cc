@@ -47,8 +47,7 @@ bool Interleaver::HasReached(stored::v1::Side side, int64_t dts_us) const {
   return !queues_[index].empty() && furthest_dts_us_[index] >= dts_us;
 }
 
-std::optional<uint64_t> Interleaver::NextSequence(
-    stored::v1::Side side) const {
+std::optional<uint64_t> Interleaver::NextSequence(stored::v1::Side side) const {
   const Queue& queue = queues_[IndexOf(side)];
   if (queue.empty()) return std::nullopt;
   return queue.front().info.sequence;

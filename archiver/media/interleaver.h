@@ -24,10 +24,10 @@ struct PendingPacket {
   absl::Duration arrived;
 };
 
-// Brings the two sides of a session onto one timeline. A side's packets leave in
-// the order of their sequence numbers, so whatever has left is a prefix of what
-// the side sent; between the sides, the smaller dts leaves first. Holds what the
-// caller lets it hold; not thread-safe.
+// Brings the two sides of a session onto one timeline. A side's packets leave
+// in the order of their sequence numbers, so whatever has left is a prefix of
+// what the side sent; between the sides, the smaller dts leaves first. Holds
+// what the caller lets it hold; not thread-safe.
 class Interleaver {
  public:
   // REQUIRES: sequence is the side's last one plus 1.

@@ -161,8 +161,8 @@ absl::Status LibavMatroskaMuxer::Write(const PacketInfo& info,
   packet->stream_index = stream->second;
   // Floor for both, so that pts >= dts stays so.
   packet->pts = info.pts_us / 1000;
-  packet->dts = info.dts_us >= 0 ? info.dts_us / 1000
-                                 : (info.dts_us - 999) / 1000;
+  packet->dts =
+      info.dts_us >= 0 ? info.dts_us / 1000 : (info.dts_us - 999) / 1000;
   const int64_t codec_delay_ms =
       codec_delay_ms_[static_cast<size_t>(stream->second)];
   packet->pts += codec_delay_ms;

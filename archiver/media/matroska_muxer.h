@@ -14,10 +14,10 @@
 
 namespace diptych::media {
 
-// Muxes one span into Matroska (RFC 9559) in memory, by libav. The span's header
-// followed by the clusters of any of its chunks, in order, is a playable file.
-// Block timestamps are session milliseconds; payloads are stored as they are.
-// Not thread-safe.
+// Muxes one span into Matroska (RFC 9559) in memory, by libav. The span's
+// header followed by the clusters of any of its chunks, in order, is a playable
+// file. Block timestamps are session milliseconds; payloads are stored as they
+// are. Not thread-safe.
 class MatroskaMuxer {
  public:
   // `tracks` have passed CheckTrack. Container track numbers are 1, 2, ... in

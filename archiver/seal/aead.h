@@ -9,9 +9,9 @@
 
 namespace diptych::seal {
 
-// Suite 1's cipher: XChaCha20-Poly1305 (IETF) with a random 24-byte nonce, which
-// goes in front of ciphertext and tag. Random nonces of that length may be used
-// without limit under one key.
+// Suite 1's cipher: XChaCha20-Poly1305 (IETF) with a random 24-byte nonce,
+// which goes in front of ciphertext and tag. Random nonces of that length may
+// be used without limit under one key.
 std::string AeadSeal(const SecretKey& key, absl::string_view associated_data,
                      absl::string_view plaintext);
 

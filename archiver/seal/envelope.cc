@@ -30,11 +30,11 @@ absl::StatusOr<stored::v1::SealedEnvelope> SealEnvelope(
     const stored::v1::ArchiveConfig& archive, stored::v1::KeyClass key_class,
     absl::string_view context, absl::string_view plaintext) {
   const SecretKey key = SecretKey::Random();
-  ASSIGN_OR_RETURN(const std::vector<stored::v1::Wrap> wraps,
-                   WrapKey(archive,
-                           {.archive_id = archive.archive_id(),
-                            .key_class = key_class},
-                           key));
+  ASSIGN_OR_RETURN(
+      const std::vector<stored::v1::Wrap> wraps,
+      WrapKey(archive,
+              {.archive_id = archive.archive_id(), .key_class = key_class},
+              key));
   stored::v1::SealedEnvelope envelope;
   envelope.set_suite(kSuite1);
   for (const stored::v1::Wrap& wrap : wraps) *envelope.add_wraps() = wrap;
@@ -53,11 +53,10 @@ absl::StatusOr<std::string> OpenEnvelope(
   }
   for (const stored::v1::Wrap& wrap : envelope.wraps()) {
     for (const KeyPair& pair : keys) {
-      const absl::StatusOr<SecretKey> key =
-          UnwrapKey(wrap,
-                    {.archive_id = archive.archive_id(),
-                     .key_class = wrap.key_class()},
-                    pair);
+      const absl::StatusOr<SecretKey> key = UnwrapKey(
+          wrap,
+          {.archive_id = archive.archive_id(), .key_class = wrap.key_class()},
+          pair);
       if (absl::IsPermissionDenied(key.status())) continue;
       RETURN_IF_ERROR(key.status());
       return AeadOpen(*key,

@@ -1,8 +1,7 @@
 #include "archiver/seal/key_file.h"
 
-#include <sys/stat.h>
-
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -39,8 +38,8 @@ const unsigned char* Bytes(absl::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
 
-absl::StatusOr<SecretKey> PassphraseKey(absl::string_view passphrase,
-                                        const stored::v1::PassphraseSealed& how) {
+absl::StatusOr<SecretKey> PassphraseKey(
+    absl::string_view passphrase, const stored::v1::PassphraseSealed& how) {
   if (how.salt().size() != crypto_pwhash_SALTBYTES ||
       how.ops_limit() < crypto_pwhash_OPSLIMIT_MIN ||
       how.ops_limit() > kMaxArgonOps ||
@@ -52,8 +51,7 @@ absl::StatusOr<SecretKey> PassphraseKey(absl::string_view passphrase,
   SecretKey key;
   if (crypto_pwhash(key.mutable_data(), SecretKey::kSize, passphrase.data(),
                     passphrase.size(), Bytes(how.salt()), how.ops_limit(),
-                    how.mem_limit_bytes(),
-                    crypto_pwhash_ALG_ARGON2ID13) != 0) {
+                    how.mem_limit_bytes(), crypto_pwhash_ALG_ARGON2ID13) != 0) {
     return absl::ResourceExhaustedError("not enough memory for Argon2id");
   }
   return key;
@@ -130,11 +128,10 @@ absl::Status WriteKeyFile(const std::string& key_folder, const KeyPair& key,
   if (!google::protobuf::TextFormat::PrintToString(file, &text)) {
     return absl::InternalError("cannot print a key file");
   }
-  const absl::Status written = WriteSecretFile(
-      absl::StrCat(key_folder, "/", key.name, ".key"), text);
+  const absl::Status written =
+      WriteSecretFile(absl::StrCat(key_folder, "/", key.name, ".key"), text);
   sodium_memzero(text.data(), text.size());
-  sodium_memzero(file.mutable_private_key()->data(),
-                 file.private_key().size());
+  sodium_memzero(file.mutable_private_key()->data(), file.private_key().size());
   RETURN_IF_ERROR(written);
   return base::FileSystem::Real()->SyncDirectory(key_folder);
 }
@@ -202,8 +199,8 @@ absl::StatusOr<KeyPair> ReadKeyFile(
   unsigned char derived[crypto_box_PUBLICKEYBYTES];
   crypto_scalarmult_base(derived, pair.private_key.data());
   if (sodium_memcmp(derived, pair.public_key.data(), sizeof(derived)) != 0) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        path, ": private and public key do not belong together"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, ": private and public key do not belong together"));
   }
   return pair;
 }
@@ -224,20 +221,18 @@ absl::Status WriteArchiveConfig(const std::string& data_folder,
 
 absl::StatusOr<stored::v1::ArchiveConfig> ReadArchiveConfig(
     const std::string& data_folder) {
-  const std::string path =
-      absl::StrCat(data_folder, "/", kArchiveConfigName);
+  const std::string path = absl::StrCat(data_folder, "/", kArchiveConfigName);
   const absl::StatusOr<std::string> text =
       base::ReadWholeFile(path, kMaxArchiveConfig_bytes);
   if (absl::IsNotFound(text.status())) {
-    return absl::NotFoundError(absl::StrCat(
-        data_folder, " is not an archive (it has no ", kArchiveConfigName,
-        "); make one with diptych init"));
+    return absl::NotFoundError(
+        absl::StrCat(data_folder, " is not an archive (it has no ",
+                     kArchiveConfigName, "); make one with diptych init"));
   }
   RETURN_IF_ERROR(text.status());
   stored::v1::ArchiveConfig config;
   if (!google::protobuf::TextFormat::ParseFromString(*text, &config)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(path, " does not parse"));
+    return absl::FailedPreconditionError(absl::StrCat(path, " does not parse"));
   }
   if (config.archive_id().size() != 16 || config.suite() != 1) {
     return absl::FailedPreconditionError(absl::StrCat(

@@ -27,11 +27,12 @@ struct KeyPair {
 absl::Status WriteKeyFile(const std::string& key_folder, const KeyPair& key,
                           const std::optional<std::string>& passphrase);
 
-// Reads KEYS/NAME.key. FAILED_PRECONDITION if it needs a passphrase and there is
-// none, or if others may read it; PERMISSION_DENIED if the passphrase is wrong.
-absl::StatusOr<KeyPair> ReadKeyFile(const std::string& key_folder,
-                                    absl::string_view name,
-                                    const std::optional<std::string>& passphrase);
+// Reads KEYS/NAME.key. FAILED_PRECONDITION if it needs a passphrase and there
+// is none, or if others may read it; PERMISSION_DENIED if the passphrase is
+// wrong.
+absl::StatusOr<KeyPair> ReadKeyFile(
+    const std::string& key_folder, absl::string_view name,
+    const std::optional<std::string>& passphrase);
 
 // First 8 bytes of SHA-256 of a public key: how wraps name their recipient.
 std::string RecipientId(absl::string_view public_key);

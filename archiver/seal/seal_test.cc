@@ -75,10 +75,9 @@ TEST_F(SealTest, EachClassOpensForItsRecipientsOnly) {
       sealer->Seal(KEY_CLASS_METADATA, RecordType::kNotes, "head", "tags");
 
   const auto audit = Opener(sealer->wraps(), audit_);
-  EXPECT_EQ(
-      audit->Open(KEY_CLASS_MEDIA, RecordType::kChunk, 0, "head", media)
-          .value(),
-      "picture");
+  EXPECT_EQ(audit->Open(KEY_CLASS_MEDIA, RecordType::kChunk, 0, "head", media)
+                .value(),
+            "picture");
   EXPECT_EQ(
       audit->Open(KEY_CLASS_METADATA, RecordType::kNotes, 0, "head", notes)
           .value(),
@@ -97,11 +96,10 @@ TEST_F(SealTest, EachClassOpensForItsRecipientsOnly) {
       escrow->Open(KEY_CLASS_MEDIA, RecordType::kChunk, 0, "head", media).ok());
   std::vector<KeyPair> strangers;
   strangers.push_back(KeyPair::Generate("audit"));
-  EXPECT_EQ(
-      SessionOpener::Create(archive_, sealer->wraps(), strangers)
-          .status()
-          .code(),
-      kDenied);
+  EXPECT_EQ(SessionOpener::Create(archive_, sealer->wraps(), strangers)
+                .status()
+                .code(),
+            kDenied);
 }
 
 TEST_F(SealTest, AnyChangedByteIsNoticed) {
@@ -129,7 +127,8 @@ TEST_F(SealTest, AnyChangedByteIsNoticed) {
                 .code(),
             kDataLoss);
   EXPECT_EQ(
-      opener->Open(KEY_CLASS_MEDIA, RecordType::kAttachmentPart, 0, "head", body)
+      opener
+          ->Open(KEY_CLASS_MEDIA, RecordType::kAttachmentPart, 0, "head", body)
           .status()
           .code(),
       kDataLoss);
@@ -172,11 +171,10 @@ TEST_F(SealTest, AWrapMovedToAnotherSessionOrEpochIsRefused) {
   moved.set_session_id(std::string(base::Uuid::Random().bytes()));
   EXPECT_EQ(SessionOpener::Create(archive_, moved, keys).status().code(),
             kDataLoss);
-  EXPECT_EQ(
-      SessionOpener::Create(base::Uuid::Random(), sealer->wraps(), keys)
-          .status()
-          .code(),
-      kDataLoss);
+  EXPECT_EQ(SessionOpener::Create(base::Uuid::Random(), sealer->wraps(), keys)
+                .status()
+                .code(),
+            kDataLoss);
 }
 
 TEST_F(SealTest, KeysAndNoncesAreFresh) {

@@ -84,9 +84,11 @@ absl::StatusOr<SecretKey> SessionOpener::KeyAt(stored::v1::KeyClass key_class,
   return SegmentKey(chain.state);
 }
 
-absl::StatusOr<std::string> SessionOpener::Open(
-    stored::v1::KeyClass key_class, log::RecordType type, uint32_t segment,
-    absl::string_view header, absl::string_view body) const {
+absl::StatusOr<std::string> SessionOpener::Open(stored::v1::KeyClass key_class,
+                                                log::RecordType type,
+                                                uint32_t segment,
+                                                absl::string_view header,
+                                                absl::string_view body) const {
   ASSIGN_OR_RETURN(const SecretKey key, KeyAt(key_class, segment));
   return AeadOpen(key, AssociatedData(archive_id_, type, header), body);
 }

@@ -31,8 +31,8 @@ class SessionOpener {
       const std::vector<KeyPair>& keys);
 
   // The plaintext of a record's body. `segment` is what the record's header
-  // names. DATA_LOSS if anything was changed; PERMISSION_DENIED without the class's
-  // key.
+  // names. DATA_LOSS if anything was changed; PERMISSION_DENIED without the
+  // class's key.
   absl::StatusOr<std::string> Open(stored::v1::KeyClass key_class,
                                    log::RecordType type, uint32_t segment,
                                    absl::string_view header,

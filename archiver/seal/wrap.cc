@@ -97,12 +97,12 @@ absl::StatusOr<SecretKey> UnwrapKey(const stored::v1::Wrap& wrap,
     return base::IntegrityError("a wrapped key does not parse");
   }
   absl::StatusOr<SecretKey> key = SecretKey::FromBytes(wrapped.root_key());
-  sodium_memzero(wrapped.mutable_root_key()->data(),
-                 wrapped.root_key().size());
+  sodium_memzero(wrapped.mutable_root_key()->data(), wrapped.root_key().size());
   if (wrapped.archive_id() != context.archive_id ||
       wrapped.session_id() != context.session_id ||
       wrapped.key_class() != context.key_class ||
-      wrapped.epoch() != context.epoch || wrap.key_class() != context.key_class) {
+      wrapped.epoch() != context.epoch ||
+      wrap.key_class() != context.key_class) {
     return base::IntegrityError(
         "a wrapped key belongs to another archive, session, class or epoch");
   }

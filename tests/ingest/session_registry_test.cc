@@ -206,8 +206,8 @@ class SessionRegistryTest : public testing::Test {
     registry_ = std::make_unique<SessionRegistry>(
         log::RecoverOpenSessions(*reader_, &skipped).value());
     EXPECT_EQ(skipped, 0u);
-    key_committer_ = std::make_unique<log::Committer>(keys_.get(),
-                                                      log::Committer::Hooks{});
+    key_committer_ =
+        std::make_unique<log::Committer>(keys_.get(), log::Committer::Hooks{});
     committer_ = std::make_unique<log::Committer>(
         log_.get(),
         log::Committer::Hooks{
@@ -269,8 +269,7 @@ class SessionRegistryTest : public testing::Test {
   void Send(Session* session, const std::shared_ptr<FakeSink>& sink,
             api::v1::Side side, uint64_t from, uint64_t to) {
     for (uint64_t i = from; i <= to; ++i) {
-      const absl::Status status =
-          session->OnPacket(sink, MakePacket(side, i));
+      const absl::Status status = session->OnPacket(sink, MakePacket(side, i));
       ASSERT_TRUE(status.ok()) << status;
     }
     session->Tick();
@@ -347,10 +346,10 @@ class SessionRegistryTest : public testing::Test {
           if (record.type != RecordType::kChunk) return absl::OkStatus();
           stored::v1::Chunk chunk;
           EXPECT_TRUE(chunk.ParseFromString(record.header));
-          const auto body = openers.at(chunk.epoch())
-                                ->Open(stored::v1::KEY_CLASS_MEDIA, record.type,
-                                       chunk.segment(), record.header,
-                                       record.body);
+          const auto body =
+              openers.at(chunk.epoch())
+                  ->Open(stored::v1::KEY_CLASS_MEDIA, record.type,
+                         chunk.segment(), record.header, record.body);
           EXPECT_TRUE(body.ok()) << body.status();
           const auto decoded = media::DecodeChunkBody(*body);
           EXPECT_TRUE(decoded.ok()) << decoded.status();
@@ -405,12 +404,11 @@ TEST_F(SessionRegistryTest, BothSidesGoInAndEveryPacketIsArchivedOnce) {
     Send(session.get(), sink, SIDE_RESIDENT, i * 50 + 1, i * 50 + 50);
     Send(session.get(), sink, SIDE_CLERK, i * 50 + 1, i * 50 + 50);
   }
-  ASSERT_TRUE(session
-                  ->OnClose(sink,
-                            MakeClose({{SIDE_RESIDENT, 1250},
-                                       {SIDE_CLERK, 1250}}),
-                            {})
-                  .ok());
+  ASSERT_TRUE(
+      session
+          ->OnClose(sink,
+                    MakeClose({{SIDE_RESIDENT, 1250}, {SIDE_CLERK, 1250}}), {})
+          .ok());
   const api::v1::Receipt receipt = sink->WaitReceipt();
   EXPECT_TRUE(sink->WaitFinished().ok());
   EXPECT_EQ(receipt.session_id(), id_.ToString());
@@ -510,8 +508,8 @@ TEST_F(SessionRegistryTest, AfterACrashTheSessionGoesOnWithoutLossOrDouble) {
   }
   EXPECT_TRUE(recovered);
   EXPECT_EQ(covered, Headers<stored::v1::Chunk>(RecordType::kChunk).size());
-  const auto opened = Headers<stored::v1::SessionOpened>(
-      RecordType::kSessionOpened);
+  const auto opened =
+      Headers<stored::v1::SessionOpened>(RecordType::kSessionOpened);
   ASSERT_THAT(opened, SizeIs(2));
   EXPECT_LT(opened[0].epoch(), opened[1].epoch());
 }
@@ -554,9 +552,15 @@ TEST_F(SessionRegistryTest, BadPacketsAreNamedAndChangeNothing) {
       {[](api::v1::Packet* p) { p->set_sequence(12); }, "SEQUENCE_GAP"},
       {[](api::v1::Packet* p) { p->set_sequence(0); }, "SEQUENCE_GAP"},
       {[](api::v1::Packet* p) { p->set_track_id(7); }, "UNKNOWN_TRACK"},
-      {[](api::v1::Packet* p) { p->set_pts_us(-1); p->set_dts_us(-1); },
+      {[](api::v1::Packet* p) {
+         p->set_pts_us(-1);
+         p->set_dts_us(-1);
+       },
        "BAD_TIME"},
-      {[](api::v1::Packet* p) { p->set_dts_us(0); p->set_pts_us(0); },
+      {[](api::v1::Packet* p) {
+         p->set_dts_us(0);
+         p->set_pts_us(0);
+       },
        "BAD_TIME"},
       {[](api::v1::Packet* p) { p->set_dts_us(p->pts_us() + 1); }, "BAD_TIME"},
       {[](api::v1::Packet* p) { p->set_pts_us(p->dts_us() + 17'000'000); },
@@ -571,7 +575,10 @@ TEST_F(SessionRegistryTest, BadPacketsAreNamedAndChangeNothing) {
          p->set_payload(std::string(limits::kMaxPacket_bytes + 1, 'x'));
        },
        "BAD_PACKET"},
-      {[](api::v1::Packet* p) { p->set_sequence(3); p->set_payload("other"); },
+      {[](api::v1::Packet* p) {
+         p->set_sequence(3);
+         p->set_payload("other");
+       },
        "SEQUENCE_REUSED"},
   };
   for (const Case& bad : cases) {
@@ -585,8 +592,7 @@ TEST_F(SessionRegistryTest, BadPacketsAreNamedAndChangeNothing) {
   Send(session.get(), sink, SIDE_RESIDENT, 1, 5);
   ASSERT_TRUE(
       session
-          ->OnClose(sink, MakeClose({{SIDE_CLERK, 20}, {SIDE_RESIDENT, 5}}),
-                    {})
+          ->OnClose(sink, MakeClose({{SIDE_CLERK, 20}, {SIDE_RESIDENT, 5}}), {})
           .ok());
   sink->WaitReceipt();
   ExpectArchived(SIDE_CLERK, 20);
@@ -603,10 +609,9 @@ TEST_F(SessionRegistryTest, BadOpensAreNamed) {
   EXPECT_EQ(reason([](auto* o) { o->set_session_id("no uuid"); }),
             "BAD_SESSION_ID");
   EXPECT_EQ(reason([](auto* o) { o->clear_sides(); }), "BAD_OPEN");
-  EXPECT_EQ(reason([](auto* o) {
-              o->mutable_sides(1)->set_side(SIDE_RESIDENT);
-            }),
-            "SIDE_CONFLICT");
+  EXPECT_EQ(
+      reason([](auto* o) { o->mutable_sides(1)->set_side(SIDE_RESIDENT); }),
+      "SIDE_CONFLICT");
   EXPECT_EQ(reason([](auto* o) {
               o->mutable_sides(0)->mutable_tracks(0)->set_track_id(SIDE_CLERK);
             }),
@@ -633,33 +638,31 @@ TEST_F(SessionRegistryTest, BadNotesAreNamedAndGoodOnesBeforeThemAreKept) {
   const auto session = Open(sink, {SIDE_CLERK});
   ASSERT_TRUE(
       session->OnNotes(sink, MakeTag(SIDE_CLERK, 1, 0, "clerk", "C1")).ok());
-  EXPECT_EQ(Reason(session->OnNotes(sink,
-                                    MakeTag(SIDE_CLERK, 3, 0, "clerk", "C1"))),
-            "SEQUENCE_GAP");
-  EXPECT_EQ(Reason(session->OnNotes(sink,
-                                    MakeTag(SIDE_CLERK, 2, 0, "Clerk", "C1"))),
+  EXPECT_EQ(
+      Reason(session->OnNotes(sink, MakeTag(SIDE_CLERK, 3, 0, "clerk", "C1"))),
+      "SEQUENCE_GAP");
+  EXPECT_EQ(
+      Reason(session->OnNotes(sink, MakeTag(SIDE_CLERK, 2, 0, "Clerk", "C1"))),
+      "BAD_TAG");
+  EXPECT_EQ(Reason(session->OnNotes(sink, MakeTag(SIDE_CLERK, 2, 0, "clerk",
+                                                  std::string(257, 'x')))),
             "BAD_TAG");
   EXPECT_EQ(
-      Reason(session->OnNotes(
-          sink, MakeTag(SIDE_CLERK, 2, 0, "clerk", std::string(257, 'x')))),
-      "BAD_TAG");
-  EXPECT_EQ(Reason(session->OnNotes(sink,
-                                    MakeTag(SIDE_CLERK, 2, 0, "event", "x"))),
-            "BAD_NOTE");
-  EXPECT_EQ(Reason(session->OnNotes(sink,
-                                    MakeTag(SIDE_CLERK, 2, -1, "item", "1"))),
-            "BAD_NOTE");
+      Reason(session->OnNotes(sink, MakeTag(SIDE_CLERK, 2, 0, "event", "x"))),
+      "BAD_NOTE");
+  EXPECT_EQ(
+      Reason(session->OnNotes(sink, MakeTag(SIDE_CLERK, 2, -1, "item", "1"))),
+      "BAD_NOTE");
   EXPECT_FALSE(
       session->OnNotes(sink, MakeTag(SIDE_RESIDENT, 1, 0, "item", "1")).ok());
   // Neither value nor key of a resident in any message.
-  const absl::Status bad = session->OnNotes(
-      sink, MakeTag(SIDE_CLERK, 2, 0, "resident", "3101\x01"));
+  const absl::Status bad =
+      session->OnNotes(sink, MakeTag(SIDE_CLERK, 2, 0, "resident", "3101\x01"));
   EXPECT_THAT(std::string(bad.message()), testing::Not(HasSubstr("3101")));
-  ASSERT_TRUE(session
-                  ->OnClose(sink, MakeClose({{SIDE_CLERK, 0}},
-                                            {{SIDE_CLERK, 1}}),
-                            {})
-                  .ok());
+  ASSERT_TRUE(
+      session
+          ->OnClose(sink, MakeClose({{SIDE_CLERK, 0}}, {{SIDE_CLERK, 1}}), {})
+          .ok());
   sink->WaitReceipt();
 }
 
@@ -668,16 +671,14 @@ TEST_F(SessionRegistryTest, ATimedTagBeginsANewSegment) {
   const auto session = Open(sink, {SIDE_CLERK});
   ASSERT_TRUE(
       session->OnNotes(sink, MakeTag(SIDE_CLERK, 1, 0, "item", "0417")).ok());
-  ASSERT_TRUE(session
-                  ->OnNotes(sink, MakeTag(SIDE_CLERK, 2, 3'500'000, "item",
-                                          "0099"))
-                  .ok());
+  ASSERT_TRUE(
+      session->OnNotes(sink, MakeTag(SIDE_CLERK, 2, 3'500'000, "item", "0099"))
+          .ok());
   Send(session.get(), sink, SIDE_CLERK, 1, 300);
-  ASSERT_TRUE(session
-                  ->OnClose(sink, MakeClose({{SIDE_CLERK, 300}},
-                                            {{SIDE_CLERK, 2}}),
-                            {})
-                  .ok());
+  ASSERT_TRUE(
+      session
+          ->OnClose(sink, MakeClose({{SIDE_CLERK, 300}}, {{SIDE_CLERK, 2}}), {})
+          .ok());
   sink->WaitReceipt();
   const auto segments = Headers<stored::v1::Segment>(RecordType::kSegment);
   ASSERT_THAT(segments, SizeIs(2));
@@ -712,13 +713,11 @@ TEST_F(SessionRegistryTest, CloseThatPromisesMoreThanCameIsRefused) {
   const auto sink = std::make_shared<FakeSink>();
   const auto session = Open(sink, {SIDE_CLERK});
   Send(session.get(), sink, SIDE_CLERK, 1, 10);
-  EXPECT_EQ(
-      Reason(session->OnClose(sink, MakeClose({{SIDE_CLERK, 11}}), {})),
-      "CLOSE_MISMATCH");
+  EXPECT_EQ(Reason(session->OnClose(sink, MakeClose({{SIDE_CLERK, 11}}), {})),
+            "CLOSE_MISMATCH");
   // A side that was refused ends as it is, and the difference is on record.
-  ASSERT_TRUE(session
-                  ->OnClose(sink, MakeClose({{SIDE_CLERK, 11}}), {SIDE_CLERK})
-                  .ok());
+  ASSERT_TRUE(
+      session->OnClose(sink, MakeClose({{SIDE_CLERK, 11}}), {SIDE_CLERK}).ok());
   sink->WaitReceipt();
   const auto closed =
       Headers<stored::v1::SessionClosed>(RecordType::kSessionClosed);
@@ -739,8 +738,7 @@ TEST_F(SessionRegistryTest, SidesOnTwoStreamsCloseTogether) {
   resident->WaitDurable(SIDE_RESIDENT, 60);
   EXPECT_EQ(Reason(session->OnPacket(resident, MakePacket(SIDE_RESIDENT, 61))),
             "SIDE_ENDED");
-  ASSERT_TRUE(
-      session->OnClose(clerk, MakeClose({{SIDE_CLERK, 60}}), {}).ok());
+  ASSERT_TRUE(session->OnClose(clerk, MakeClose({{SIDE_CLERK, 60}}), {}).ok());
   EXPECT_EQ(clerk->WaitReceipt().SerializeAsString(),
             resident->WaitReceipt().SerializeAsString());
   ExpectArchived(SIDE_RESIDENT, 60);
