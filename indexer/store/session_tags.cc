@@ -1,7 +1,6 @@
 #include "indexer/store/session_tags.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -12,6 +11,7 @@
 
 #include "absl/strings/string_view.h"
 #include "archiver/base/limits.h"
+#include "archiver/base/tag_keys.h"
 #include "proto/stored/v1/index_rows.pb.h"
 
 namespace diptych::indexer {
@@ -25,15 +25,13 @@ constexpr uint32_t kAdd = 1;
 constexpr uint32_t kSet = 2;
 constexpr uint32_t kRemove = 3;
 
-constexpr std::array<absl::string_view, 9> kWholeSessionKeys = {
-    "resident", "committee", "street", "terminal", "ticket",
-    "case",     "outcome",   "rating", "event"};
-
 // The values that one key has at a moment, each with the note it came by.
 class KeyFold {
  public:
   KeyFold(std::string key, std::vector<TagSpan>* out)
-      : key_(std::move(key)), whole_(IsWholeSessionKey(key_)), out_(out) {}
+      : key_(std::move(key)),
+        whole_(base::IsWholeSessionKey(key_)),
+        out_(out) {}
 
   void Apply(const TagNote& note) {
     if (note.operation() == kSet) {
@@ -116,11 +114,6 @@ void AssignTagTimes(bool closed, std::vector<SegmentRow>* segments) {
 }
 
 }  // namespace
-
-bool IsWholeSessionKey(absl::string_view key) {
-  return std::find(kWholeSessionKeys.begin(), kWholeSessionKeys.end(), key) !=
-         kWholeSessionKeys.end();
-}
 
 bool IsPersonalKey(absl::string_view key) { return key == "resident"; }
 

@@ -12,9 +12,6 @@
 
 namespace diptych::indexer {
 
-// Keys that hold for the whole session, also backwards.
-bool IsWholeSessionKey(absl::string_view key);
-
 // Keys whose values are personal: only equality is answered, and their values
 // are in no dictionary.
 bool IsPersonalKey(absl::string_view key);

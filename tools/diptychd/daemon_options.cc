@@ -21,7 +21,7 @@ namespace {
 
 constexpr int kWrongUse = 2;
 constexpr std::array<absl::string_view, 6> kNames = {
-    "data_dir", "keys", "passphrase_file",
+    "data_dir", "keys",          "passphrase_file",
     "roles",    "ingest_listen", "audit_listen"};
 
 // The environment as flags in front of the real ones, so that these win.
@@ -63,8 +63,7 @@ std::variant<DaemonOptions, int> ParseDaemonOptions(int argc,
       "Diptych's daemon: takes in sessions and answers auditors. Every option "
       "can also be given as DIPTYCH_NAME in the environment.",
       "diptychd");
-  const auto add = [&](const char* name, std::string* value,
-                       const char* help) {
+  const auto add = [&](const char* name, std::string* value, const char* help) {
     return app.add_option(name, *value, help)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   };

@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,8 +15,6 @@
 #include <optional>
 #include <string>
 #include <variant>
-
-#include <systemd/sd-daemon.h>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -58,7 +57,8 @@ sigset_t BlockSignals() {
   return set;
 }
 
-// Keys must not end up in a core file or be read by a debugger of the same user.
+// Keys must not end up in a core file or be read by a debugger of the same
+// user.
 void HideMemory() {
   const rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);
@@ -78,9 +78,7 @@ int RunReader(const DaemonOptions& options, const sigset_t& signals) {
   return 0;
 }
 
-bool Exists(const std::string& path) {
-  return access(path.c_str(), F_OK) == 0;
-}
+bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 int RunWriter(const DaemonOptions& options, const sigset_t& signals) {
   auto lock = base::FileLock::Acquire(absl::StrCat(options.data_dir, "/lock"));
@@ -138,9 +136,10 @@ int RunWriter(const DaemonOptions& options, const sigset_t& signals) {
     pause = short_lived ? std::min(2 * pause, kLongestRestartPause)
                         : kFirstRestartPause;
     restart_at = absl::Now() + pause;
-    base::LogLine(base::Severity::kError,
-                  "the reader died and will be started again; recording goes on",
-                  {{"in", absl::FormatDuration(pause)}});
+    base::LogLine(
+        base::Severity::kError,
+        "the reader died and will be started again; recording goes on",
+        {{"in", absl::FormatDuration(pause)}});
   }
   sd_notify(0, "STOPPING=1");
   (*writer)->Drain();

@@ -96,9 +96,9 @@ absl::Status ReaderImpl::Run(const DaemonOptions& options) {
       files, absl::StrCat(options.data_dir, "/volumes"));
   key_store_ = std::make_unique<log::LogReader>(
       files, absl::StrCat(options.data_dir, "/keystore"));
-  ASSIGN_OR_RETURN(store_, indexer::IndexStore::Open(
-                               absl::StrCat(options.data_dir, "/index"),
-                               archive_id));
+  ASSIGN_OR_RETURN(store_,
+                   indexer::IndexStore::Open(
+                       absl::StrCat(options.data_dir, "/index"), archive_id));
   indexer::IndexBuilder::Options builder;
   builder.archive_id = archive_id;
   builder.store = store_.get();

@@ -77,9 +77,9 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
   auto server = absl::WrapUnique(new RpcServer);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || port == 0) {
-    return absl::UnavailableError(absl::StrCat(
-        "cannot listen on ", options.listen,
-        "; is another daemon running, or is the port taken?"));
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", options.listen,
+                     "; is another daemon running, or is the port taken?"));
   }
   const absl::string_view listen = options.listen;
   server->address_ =

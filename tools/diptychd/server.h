@@ -14,7 +14,8 @@
 
 namespace diptych::daemon {
 
-// PEM: this side's certificate and key, and the authority that both sides trust.
+// PEM: this side's certificate and key, and the authority that both sides
+// trust.
 struct TlsIdentity {
   std::string ca_pem;
   std::string certificate_pem;
@@ -26,8 +27,8 @@ struct TlsIdentity {
 // setting for it).
 void RequireTls13();
 
-// A gRPC server with mutual TLS, health and reflection. Its address is in a file
-// while it serves.
+// A gRPC server with mutual TLS, health and reflection. Its address is in a
+// file while it serves.
 class RpcServer {
  public:
   struct Options {

@@ -114,7 +114,8 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
   ASSIGN_OR_RETURN(log::OpenSessions recovered,
                    log::RecoverOpenSessions(*log_reader_, &skipped));
   if (skipped > 0) {
-    LogLine(Severity::kError, "records that do not fit the log were passed over",
+    LogLine(Severity::kError,
+            "records that do not fit the log were passed over",
             {{"records", absl::StrCat(skipped)}});
   }
   LogLine(Severity::kInfo, "recovered",

@@ -95,8 +95,8 @@ void WriterLink::FollowOnce(const std::string& address) {
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
-  const std::shared_ptr<grpc::Channel> channel = grpc::CreateCustomChannel(
-      address, grpc::SslCredentials(tls), arguments);
+  const std::shared_ptr<grpc::Channel> channel =
+      grpc::CreateCustomChannel(address, grpc::SslCredentials(tls), arguments);
   const auto stub = api::v1::ArchiveLog::NewStub(channel);
   grpc::ClientContext call;
   {

@@ -41,9 +41,8 @@ class WriterLink final : public indexer::AccessRecorder {
   ~WriterLink() override;
 
   // UNAVAILABLE if there is no writer.
-  absl::StatusOr<log::Position> Record(
-      const stored::v1::AccessRecord& record) override
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<log::Position> Record(const stored::v1::AccessRecord& record)
+      override ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);
