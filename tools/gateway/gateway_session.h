@@ -1,0 +1,98 @@
+#ifndef TOOLS_GATEWAY_GATEWAY_SESSION_H_
+#define TOOLS_GATEWAY_GATEWAY_SESSION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <grpcpp/channel.h>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "archiver/base/ids.h"
+#include "archiver/base/limits.h"
+#include "proto/api/v1/common.pb.h"
+#include "proto/api/v1/ingest.pb.h"
+
+namespace diptych::gateway {
+
+struct SessionOptions {
+  // Makes a channel for one attempt to connect; called again after each break,
+  // so that an archive that came back elsewhere is found.
+  std::function<absl::StatusOr<std::shared_ptr<grpc::Channel>>()> connect;
+  base::Uuid session_id;
+  absl::Time start_time;
+  // One or both sides, with their tracks before the first packet.
+  std::vector<api::v1::OpenSide> sides;
+  // Another stream will bring the other side.
+  bool more_sides_expected = false;
+  size_t buffer_bytes = limits::kGatewayBuffer_bytes;
+  // A session that can't be opened for this long, at the start or after a
+  // break, has failed.
+  absl::Duration first_connect_timeout = limits::kFirstConnectTimeout;
+  absl::Duration reconnect_timeout = limits::kReconnectTimeout;
+  absl::Duration reconnect_min = limits::kReconnectMin;
+  absl::Duration reconnect_max = limits::kReconnectMax;
+
+  // All may be empty. Called on the session's threads, without locks; they must
+  // not block, nor destroy the session.
+  std::function<void(uint32_t track_id)> on_keyframe_wanted;
+  // The stream broke for this reason and is made again.
+  std::function<void(const absl::Status& reason)> on_broken;
+  // It is there again; what was not durable is sent again.
+  std::function<void()> on_resumed;
+};
+
+// One stream to an archive's Ingest.Record: hands over a session, or one side
+// of it. Every packet and note is kept until the archive says that it is
+// durable, and after a break everything that is not is sent again, in order,
+// from where the archive says. Thread-safe; any number of sessions may run at
+// once.
+class GatewaySession {
+ public:
+  // Begins to connect.
+  static std::unique_ptr<GatewaySession> Start(SessionOptions options);
+
+  // Breaks the stream if it is not closed; what is not durable is lost.
+  virtual ~GatewaySession() = default;
+
+  // Waits until the archive has opened the session, or has said that it was
+  // closed before: then Close gives its receipt, and nothing can be sent.
+  // INVALID_ARGUMENT, PERMISSION_DENIED and the like are the archive's;
+  // UNAVAILABLE: it could not be reached in time.
+  virtual absl::Status WaitUntilOpen() = 0;
+
+  // Each takes the next number of `side`, from 1. They return once there is
+  // room in the buffer, and fail only if the side, or the whole session, has
+  // failed for good; that status is then returned for ever.
+  virtual absl::Status SendPacket(api::v1::Side side,
+                                  api::v1::Packet packet) = 0;
+  virtual absl::Status SendNote(api::v1::Side side, api::v1::Note note) = 0;
+
+  // The side's tracks from the next packet on.
+  virtual absl::Status ChangeTracks(
+      api::v1::Side side, const std::vector<api::v1::Track>& tracks) = 0;
+
+  // Sends what is left, closes the sides that have not failed, and waits for
+  // the receipt. If another stream still carries a side, that one gets it: the
+  // result here is then a Receipt without a session id. DEADLINE_EXCEEDED after
+  // `timeout`.
+  virtual absl::StatusOr<api::v1::Receipt> Close(absl::Duration timeout) = 0;
+
+  // Ends everything at once; calls that wait return CANCELLED.
+  virtual void Abort() = 0;
+
+  // OK, or why the side is refused.
+  virtual absl::Status side_status(api::v1::Side side) const = 0;
+
+  // How far the archive has it.
+  virtual api::v1::SideProgress durable(api::v1::Side side) const = 0;
+};
+
+}  // namespace diptych::gateway
+
+#endif  // TOOLS_GATEWAY_GATEWAY_SESSION_H_

@@ -1,0 +1,269 @@
+#include "tools/gateway/session_pump.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "archiver/base/clock.h"
+#include "archiver/base/limits.h"
+#include "archiver/base/status_macros.h"
+#include "tools/gateway/source_queue.h"
+
+namespace diptych::gateway {
+namespace {
+
+// How often a wait looks whether it should end.
+constexpr absl::Duration kStopCheck = absl::Milliseconds(50);
+// How well a live packet's moment is known.
+constexpr uint64_t kArrivalUncertainty_us = 200'000;
+
+using base::Clock;
+
+// Why the archive would refuse a packet with these times, and with it all that
+// follows; empty if it would not.
+std::string WhatIsWrongWithTimes(const api::v1::Packet& packet) {
+  if (packet.pts_us() < 0) return "it is shown before the session's start";
+  if (packet.pts_us() > limits::kSessionMax_us) {
+    return "it lies more than ten days after the session's start";
+  }
+  if (packet.dts_us() < -limits::kMaxReorder_us ||
+      packet.pts_us() - packet.dts_us() > limits::kMaxReorder_us) {
+    return "it is decoded long before it is shown";
+  }
+  return "";
+}
+
+class Pump {
+ public:
+  Pump(const PumpOptions& options, GatewaySession* session)
+      : options_(options), session_(session) {
+    for (const PumpInput& input : options.inputs) {
+      Lane& lane = lanes_.emplace_back();
+      lane.input = input;
+      lane.queue = std::make_unique<SourceQueue>(input.source);
+      lane.result.side = input.side;
+      any_live_ = any_live_ || input.source->live();
+    }
+  }
+
+  PumpResult Run();
+
+ private:
+  struct Lane {
+    PumpInput input;
+    std::unique_ptr<SourceQueue> queue;
+    PumpResult::SideResult result;
+    std::set<uint32_t> anchored_tracks;
+  };
+
+  bool Stopped() const { return options_.stop != nullptr && *options_.stop; }
+
+  // The lane whose item goes next; null once all have ended.
+  Lane* NextLane();
+  void SendItem(Lane* lane);
+  void SendPacket(Lane* lane, api::v1::Packet packet);
+  absl::Status SendAnchor(Lane* lane, const api::v1::Packet& packet);
+  // Those that lie at or before `time_us`.
+  void SendNotesUntil(int64_t time_us);
+  absl::Status SendNote(const PumpNote& note);
+  void Pace(const Lane& lane, int64_t dts_us);
+  void LeaveOut(Lane* lane, const api::v1::Packet& packet, std::string why);
+
+  const PumpOptions& options_;
+  GatewaySession* const session_;
+  std::vector<Lane> lanes_;
+  bool any_live_ = false;
+  size_t notes_sent_ = 0;
+  absl::Status notes_status_;
+  std::optional<absl::Duration> began_;
+  int64_t began_at_us_ = 0;
+};
+
+PumpResult Pump::Run() {
+  while (Lane* const lane = NextLane()) SendItem(lane);
+  if (!Stopped()) SendNotesUntil(limits::kSessionMax_us);
+  PumpResult result;
+  for (Lane& lane : lanes_) {
+    lane.queue.reset();
+    result.sides.push_back(std::move(lane.result));
+  }
+  result.notes = notes_status_;
+  return result;
+}
+
+Pump::Lane* Pump::NextLane() {
+  while (!Stopped()) {
+    Lane* next = nullptr;
+    Lane* waiting = nullptr;
+    int64_t next_time_us = 0;
+    for (Lane& lane : lanes_) {
+      const SourceItem* const item = lane.queue->Front();
+      if (item == nullptr) {
+        if (!lane.queue->finished()) waiting = &lane;
+        continue;
+      }
+      const auto* const packet = std::get_if<api::v1::Packet>(item);
+      // A change of tracks belongs to the packet after it.
+      const int64_t time_us = packet == nullptr
+                                  ? INT64_MIN
+                                  : packet->dts_us() + lane.input.shift_us;
+      if (next == nullptr || time_us < next_time_us) {
+        next = &lane;
+        next_time_us = time_us;
+      }
+    }
+    if (waiting == nullptr) return next;
+    // Nobody waits for a live side that is silent.
+    if (next != nullptr && any_live_) return next;
+    waiting->queue->Wait(kStopCheck);
+  }
+  return nullptr;
+}
+
+void Pump::SendItem(Lane* lane) {
+  SourceItem item = lane->queue->Pop();
+  if (auto* const tracks = std::get_if<std::vector<api::v1::Track>>(&item)) {
+    const absl::Status status =
+        session_->ChangeTracks(lane->input.side, *tracks);
+    if (!status.ok()) {
+      lane->result.refused = status;
+      lane->queue->Stop();
+    }
+    return;
+  }
+  SendPacket(lane, std::get<api::v1::Packet>(std::move(item)));
+}
+
+void Pump::SendPacket(Lane* lane, api::v1::Packet packet) {
+  packet.set_pts_us(packet.pts_us() + lane->input.shift_us);
+  packet.set_dts_us(packet.dts_us() + lane->input.shift_us);
+  if (std::string wrong = WhatIsWrongWithTimes(packet); !wrong.empty()) {
+    return LeaveOut(lane, packet, std::move(wrong));
+  }
+  Pace(*lane, packet.dts_us());
+  if (Stopped()) return;
+  SendNotesUntil(std::max<int64_t>(packet.dts_us(), 0));
+  const int64_t dts_us = packet.dts_us();
+  const size_t bytes = packet.payload().size();
+  absl::Status status = SendAnchor(lane, packet);
+  if (status.ok()) {
+    status = session_->SendPacket(lane->input.side, std::move(packet));
+  }
+  if (!status.ok()) {
+    lane->result.refused = status;
+    lane->queue->Stop();
+    return;
+  }
+  ++lane->result.packets;
+  lane->result.payload_bytes += bytes;
+  if (options_.on_progress) options_.on_progress(dts_us);
+}
+
+absl::Status Pump::SendAnchor(Lane* lane, const api::v1::Packet& packet) {
+  if (!lane->anchored_tracks.insert(packet.track_id()).second) {
+    return absl::OkStatus();
+  }
+  const bool live = lane->input.source->live();
+  const absl::Time wall =
+      options_.start_time + absl::Microseconds(packet.pts_us());
+  api::v1::Note note;
+  note.set_at_us(packet.pts_us());
+  api::v1::ClockAnchor* const anchor = note.mutable_clock_anchor();
+  anchor->set_track_id(packet.track_id());
+  anchor->set_media_us(packet.pts_us());
+  anchor->mutable_wall_time()->set_seconds(absl::ToUnixSeconds(wall));
+  anchor->mutable_wall_time()->set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(
+          wall - absl::FromUnixSeconds(absl::ToUnixSeconds(wall)))));
+  anchor->set_source(live ? "arrival" : "file");
+  anchor->set_uncertainty_us(live ? kArrivalUncertainty_us : 0);
+  return session_->SendNote(lane->input.side, std::move(note));
+}
+
+void Pump::SendNotesUntil(int64_t time_us) {
+  while (notes_status_.ok() && notes_sent_ < options_.notes.size() &&
+         options_.notes[notes_sent_].note.at_us() <= time_us) {
+    notes_status_ = SendNote(options_.notes[notes_sent_++]);
+  }
+}
+
+absl::Status Pump::SendNote(const PumpNote& planned) {
+  const api::v1::Side side = lanes_.front().input.side;
+  RETURN_IF_ERROR(session_->SendNote(side, planned.note));
+  for (size_t offset = 0; offset < planned.attachment.size();
+       offset += limits::kPushAttachmentPart_bytes) {
+    api::v1::Note part;
+    part.set_at_us(planned.note.at_us());
+    part.mutable_attachment_part()->set_attachment_id(
+        planned.note.event().attachment_id());
+    part.mutable_attachment_part()->set_offset(offset);
+    part.mutable_attachment_part()->set_data(
+        planned.attachment.substr(offset, limits::kPushAttachmentPart_bytes));
+    RETURN_IF_ERROR(session_->SendNote(side, std::move(part)));
+  }
+  return absl::OkStatus();
+}
+
+void Pump::Pace(const Lane& lane, int64_t dts_us) {
+  if (!options_.paced || lane.input.source->live()) return;
+  if (!began_.has_value()) {
+    began_ = Clock::Real()->Monotonic();
+    began_at_us_ = dts_us;
+  }
+  const absl::Duration due =
+      *began_ + absl::Microseconds(dts_us - began_at_us_);
+  while (!Stopped()) {
+    const absl::Duration left = due - Clock::Real()->Monotonic();
+    if (left <= absl::ZeroDuration()) return;
+    absl::SleepFor(std::min(left, kStopCheck));
+  }
+}
+
+void Pump::LeaveOut(Lane* lane, const api::v1::Packet& packet,
+                    std::string why) {
+  ++lane->result.left_out;
+  if (lane->result.problems.size() >= limits::kMaxProblems) return;
+  lane->result.problems.push_back(
+      {.what = absl::StrCat("a packet is left out: ", why),
+       .place = absl::StrFormat("track %d at %.3f s", packet.track_id(),
+                                packet.pts_us() / 1e6)});
+}
+
+}  // namespace
+
+std::vector<int64_t> PlaceInputs(const std::vector<MediaSource*>& sources) {
+  absl::Time first_live = absl::InfiniteFuture();
+  for (const MediaSource* const source : sources) {
+    if (!source->live()) continue;
+    first_live = std::min(first_live, source->first_packet_time());
+  }
+  std::vector<int64_t> shifts_us;
+  int64_t earliest_us = 0;
+  for (const MediaSource* const source : sources) {
+    const int64_t shift_us = source->live()
+                                 ? absl::ToInt64Microseconds(
+                                       source->first_packet_time() - first_live)
+                                 : 0;
+    shifts_us.push_back(shift_us);
+    earliest_us = std::min(earliest_us, source->earliest_pts_us() + shift_us);
+  }
+  for (int64_t& shift_us : shifts_us) shift_us -= earliest_us;
+  return shifts_us;
+}
+
+PumpResult RunPump(const PumpOptions& options, GatewaySession* session) {
+  return Pump(options, session).Run();
+}
+
+}  // namespace diptych::gateway
