@@ -1,0 +1,96 @@
+#ifndef TOOLS_DIPTYCH_CHECK_SESSION_CHECK_H_
+#define TOOLS_DIPTYCH_CHECK_SESSION_CHECK_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "archiver/base/ids.h"
+#include "archiver/log/record.h"
+#include "proto/stored/v1/records.pb.h"
+
+namespace diptych::check {
+
+// Takes what is false about a session; `position` is the record's that shows
+// it.
+using FalseThing =
+    std::function<void(log::Position position, const std::string& what)>;
+
+// Follows one session through the log's clear headers and says where they do
+// not agree: numbers with holes, manifests that list other chunks, totals that
+// do not add up. After a finding it goes on from what it found, so that one
+// hole is one finding. Needs no key. Not thread-safe.
+class SessionCheck {
+ public:
+  SessionCheck(const base::Uuid& id, FalseThing on_false);
+
+  // Each takes the next record of the session.
+  void Opened(log::Position position, const stored::v1::SessionOpened& header);
+  void SpanStarted(log::Position position,
+                   const stored::v1::SpanStarted& header);
+  // `body_sha256` is empty if the body was not read.
+  void Chunk(log::Position position, const stored::v1::Chunk& header,
+             const std::string& body_sha256);
+  void Notes(log::Position position, const stored::v1::Notes& header);
+  void AttachmentPart(log::Position position,
+                      const stored::v1::AttachmentPart& header);
+  // `header_bytes` is the header as it lies in the log.
+  void Segment(log::Position position, const stored::v1::Segment& header,
+               absl::string_view header_bytes);
+  // The session is then over.
+  void Closed(log::Position position, const stored::v1::SessionClosed& header);
+
+  // What a snapshot says of this session must be what this check has seen.
+  void Snapshot(log::Position position, const stored::v1::OpenSession& stored);
+
+  // Takes a snapshot's word for a session whose earlier records are lost.
+  void Adopt(const stored::v1::OpenSession& stored);
+
+  uint64_t epoch() const { return epoch_; }
+  uint64_t key_position() const { return key_position_; }
+
+ private:
+  struct PendingChunk {
+    uint32_t chunk = 0;
+    uint32_t segment = 0;
+    uint32_t span = 0;
+    log::Position position = 0;
+    std::string body_sha256;
+  };
+
+  void False(log::Position position, const std::string& what) const;
+  void CheckEpoch(log::Position position, uint64_t epoch);
+  void CheckSide(log::Position position, const stored::v1::ChunkSide& side);
+  void TakeNotes(log::Position position, stored::v1::Side side, uint64_t first,
+                 uint64_t last);
+  void CheckListed(log::Position position, const stored::v1::Segment& header,
+                   const std::vector<PendingChunk>& listed);
+  void CheckTotals(log::Position position,
+                   const stored::v1::SideTotals& stored) const;
+
+  const base::Uuid id_;
+  const FalseThing on_false_;
+  uint64_t epoch_ = 0;
+  uint64_t key_position_ = 0;
+  int64_t start_time_us_ = 0;
+  uint32_t next_span_ = 0;
+  uint32_t next_chunk_ = 0;
+  // One past the last segment that a record named, and that has a manifest.
+  uint32_t min_segment_ = 0;
+  uint32_t next_manifest_ = 0;
+  uint32_t manifests_ = 0;
+  std::string manifest_sha256_;
+  std::map<int, stored::v1::SideTotals> sides_;
+  std::vector<PendingChunk> pending_;
+};
+
+// "resident" or "clerk".
+std::string SideName(int side);
+
+}  // namespace diptych::check
+
+#endif  // TOOLS_DIPTYCH_CHECK_SESSION_CHECK_H_

@@ -1,0 +1,386 @@
+#include "tools/diptych/push_command.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/time.h"
+#include "archiver/base/clock.h"
+#include "archiver/base/ids.h"
+#include "archiver/base/limits.h"
+#include "archiver/base/mutex.h"
+#include "archiver/base/status_macros.h"
+#include "proto/api/v1/common.pb.h"
+#include "proto/api/v1/ingest.pb.h"
+#include "tools/diptych/command_context.h"
+#include "tools/diptych/exit_codes.h"
+#include "tools/diptych/interrupt.h"
+#include "tools/diptych/output.h"
+#include "tools/diptych/profile.h"
+#include "tools/diptych/push_plan.h"
+#include "tools/diptych/wire_text.h"
+#include "tools/gateway/gateway_session.h"
+#include "tools/gateway/media_source.h"
+#include "tools/gateway/session_pump.h"
+
+namespace diptych::cli {
+namespace {
+
+constexpr uint32_t kFirstResidentTrack = 1;
+constexpr uint32_t kFirstClerkTrack =
+    kFirstResidentTrack + limits::kMaxTracksPerSide;
+
+struct Input {
+  api::v1::Side side = api::v1::SIDE_UNSPECIFIED;
+  std::string name;
+  uint32_t first_track_id = 0;
+  absl::StatusOr<std::unique_ptr<gateway::MediaSource>> source =
+      absl::UnknownError("not opened");
+};
+
+// What the session's threads have to tell, for the command's own thread.
+class Messages {
+ public:
+  void Add(std::string message) {
+    base::MutexLock lock(&mutex_);
+    if (messages_.size() < limits::kMaxProblems) {
+      messages_.push_back(std::move(message));
+    }
+  }
+
+  void ShowAll(Output* output) {
+    std::vector<std::string> shown;
+    {
+      base::MutexLock lock(&mutex_);
+      shown.swap(messages_);
+    }
+    for (const std::string& message : shown) output->Note(message);
+  }
+
+ private:
+  base::Mutex mutex_;
+  std::vector<std::string> messages_ ABSL_GUARDED_BY(mutex_);
+};
+
+class Push {
+ public:
+  Push(const CommandContext& context, const PushOptions& options)
+      : context_(context), options_(options), output_(*context.output) {}
+
+  absl::StatusOr<ExitCode> Run();
+
+ private:
+  absl::Status ParseOptions();
+  absl::Status OpenInputs();
+  absl::Status StartSession();
+  gateway::PumpResult Pump();
+  void ShowProblem(const Input& input, const gateway::SourceProblem& problem);
+  // True if all of the inputs was archived.
+  bool ShowResult(const gateway::PumpResult& result);
+  void ShowReceipt(const api::v1::Receipt& receipt);
+  void ShowSummary(const gateway::PumpResult& result);
+
+  const CommandContext& context_;
+  const PushOptions& options_;
+  Output& output_;
+  std::string profile_folder_;
+  base::Uuid session_id_;
+  std::optional<absl::Time> start_time_;
+  std::vector<gateway::PumpNote> notes_;
+  std::vector<Input> inputs_;
+  std::vector<int64_t> shifts_us_;
+  std::atomic<bool> stop_ = false;
+  std::atomic<uint64_t> breaks_ = 0;
+  Messages messages_;
+  std::unique_ptr<gateway::GatewaySession> session_;
+  absl::Duration began_;
+  uint64_t problems_ = 0;
+};
+
+absl::Status Push::ParseOptions() {
+  if (options_.resident.empty() && options_.clerk.empty()) {
+    return absl::InvalidArgumentError(
+        "push wants --resident=IN, --clerk=IN or both");
+  }
+  if (options_.resident == "-" && options_.clerk == "-") {
+    return absl::InvalidArgumentError(
+        "only one of the sides can come from stdin");
+  }
+  session_id_ = base::Uuid::Random();
+  if (!options_.session.empty()) {
+    const auto id = base::Uuid::Parse(options_.session);
+    if (!id.ok()) {
+      return absl::InvalidArgumentError(
+          "--session must be a UUID (8-4-4-4-12 hexadecimal digits)");
+    }
+    session_id_ = *id;
+  }
+  if (!options_.start_time.empty()) {
+    absl::Time time;
+    std::string error;
+    if (!absl::ParseTime(absl::RFC3339_full, options_.start_time, &time,
+                         &error)) {
+      return absl::InvalidArgumentError(
+          "--start_time must be an RFC 3339 time, as 2026-11-01T08:30:00Z");
+    }
+    start_time_ = time;
+  }
+  ASSIGN_OR_RETURN(notes_, PlanNotes(options_));
+  ASSIGN_OR_RETURN(profile_folder_, ProfileFolder(context_.profile_flag));
+  return LoadProfile(profile_folder_).status();
+}
+
+absl::Status Push::OpenInputs() {
+  if (!options_.resident.empty()) {
+    inputs_.push_back({.side = api::v1::SIDE_RESIDENT,
+                       .name = options_.resident,
+                       .first_track_id = kFirstResidentTrack});
+  }
+  if (!options_.clerk.empty()) {
+    inputs_.push_back({.side = api::v1::SIDE_CLERK,
+                       .name = options_.clerk,
+                       .first_track_id = kFirstClerkTrack});
+  }
+  // At once: both sides of a live call begin together.
+  std::vector<std::thread> openers;
+  for (Input& input : inputs_) {
+    openers.emplace_back([this, &input] {
+      gateway::SourceOptions options;
+      options.input = input.name;
+      options.side = input.side;
+      options.first_track_id = input.first_track_id;
+      options.stop = &stop_;
+      input.source = gateway::MediaSource::Open(options);
+    });
+  }
+  for (std::thread& opener : openers) opener.join();
+  RETURN_IF_ERROR(context_.interrupt->Check());
+
+  absl::Status first_error;
+  for (const Input& input : inputs_) {
+    const absl::Status& status = input.source.status();
+    if (status.code() == absl::StatusCode::kInvalidArgument) return status;
+    first_error.Update(status);
+  }
+  const auto usable = [](const Input& input) { return input.source.ok(); };
+  if (std::none_of(inputs_.begin(), inputs_.end(), usable)) return first_error;
+  for (const Input& input : inputs_) {
+    if (input.source.ok()) continue;
+    ShowProblem(input, {.what = absl::StrCat("the side is left out: ",
+                                             input.source.status().message())});
+  }
+  std::erase_if(inputs_, [&](const Input& input) { return !usable(input); });
+  return absl::OkStatus();
+}
+
+absl::Status Push::StartSession() {
+  std::vector<gateway::MediaSource*> sources;
+  gateway::SessionOptions session;
+  absl::Time first_live = absl::InfiniteFuture();
+  for (const Input& input : inputs_) {
+    gateway::MediaSource* const source = input.source->get();
+    sources.push_back(source);
+    if (source->live()) {
+      first_live = std::min(first_live, source->first_packet_time());
+    }
+    api::v1::OpenSide& side = session.sides.emplace_back();
+    side.set_side(input.side);
+    for (const api::v1::Track& track : source->tracks()) {
+      *side.add_tracks() = track;
+    }
+  }
+  shifts_us_ = gateway::PlaceInputs(sources);
+  if (!start_time_.has_value()) {
+    start_time_ = std::min(first_live, base::Clock::Real()->Now());
+  }
+  session.session_id = session_id_;
+  session.start_time = *start_time_;
+  session.connect = [this]() -> absl::StatusOr<std::shared_ptr<grpc::Channel>> {
+    ASSIGN_OR_RETURN(const Profile profile, LoadProfile(profile_folder_));
+    return Connect(profile, profile.ingest_address);
+  };
+  session.on_broken = [this](const absl::Status& reason) {
+    ++breaks_;
+    messages_.Add(absl::StrCat("the connection broke (", reason.message(),
+                               "); trying again"));
+  };
+  session_ = gateway::GatewaySession::Start(std::move(session));
+  const Interrupt::ScopedCallback abort(context_.interrupt,
+                                        [this] { session_->Abort(); });
+  return session_->WaitUntilOpen();
+}
+
+gateway::PumpResult Push::Pump() {
+  gateway::PumpOptions pump;
+  int64_t total_us = 0;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    gateway::MediaSource* const source = inputs_[i].source->get();
+    pump.inputs.push_back(
+        {.side = inputs_[i].side, .source = source, .shift_us = shifts_us_[i]});
+    total_us = std::max(total_us, source->duration_us());
+  }
+  pump.notes = std::move(notes_);
+  pump.start_time = *start_time_;
+  pump.paced = !options_.fast;
+  pump.stop = &stop_;
+  uint64_t sent = 0;
+  pump.on_progress = [&, this](int64_t reached_us) {
+    messages_.ShowAll(&output_);
+    // A bar redrawn for each packet would cost more than the packet.
+    if (++sent % 64 != 0 || total_us == 0) return;
+    output_.Progress("pushed", std::max<int64_t>(reached_us, 0), total_us);
+  };
+  const gateway::PumpResult result = gateway::RunPump(pump, session_.get());
+  output_.EndProgress();
+  return result;
+}
+
+void Push::ShowProblem(const Input& input,
+                       const gateway::SourceProblem& problem) {
+  const std::string text =
+      absl::StrCat(SideWord(input.side), ", ", input.name, ": ", problem.what,
+                   problem.place.empty() ? "" : " (", problem.place,
+                   problem.place.empty() ? "" : ")");
+  if (problem.harmless) {
+    output_.Note(text);
+  } else {
+    ++problems_;
+    output_.Warning(text);
+  }
+  output_.Line("problem", {{"side", std::string(SideWord(input.side))},
+                           {"input", input.name},
+                           {"problem", problem.what},
+                           {"place", problem.place},
+                           {"harmless", problem.harmless}});
+}
+
+bool Push::ShowResult(const gateway::PumpResult& result) {
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const gateway::MediaSource& source = **inputs_[i].source;
+    for (const auto& problem : source.problems()) {
+      ShowProblem(inputs_[i], problem);
+    }
+    for (const auto& problem : result.sides[i].problems) {
+      ShowProblem(inputs_[i], problem);
+    }
+    if (!result.sides[i].refused.ok()) {
+      ShowProblem(inputs_[i],
+                  {.what = absl::StrCat("the archive took no more: ",
+                                        result.sides[i].refused.message())});
+    }
+  }
+  return problems_ == 0;
+}
+
+void Push::ShowReceipt(const api::v1::Receipt& receipt) {
+  const std::string manifest =
+      absl::BytesToHexString(receipt.manifest_sha256());
+  const std::string state(StateWord(receipt.state()));
+  Json sides = Json::array();
+  output_.Text("receipt");
+  output_.Text(absl::StrCat("  session   ", receipt.session_id()));
+  output_.Text(absl::StrCat("  archive   ", receipt.archive_id()));
+  output_.Text(absl::StrCat("  state     ", state));
+  output_.Text(
+      absl::StrCat("  closed    ", FormatUtc(ToTime(receipt.closed_time()))));
+  for (const api::v1::SideTotals& side : receipt.sides()) {
+    const std::string word(SideWord(side.side()));
+    output_.Text(absl::StrFormat("  %-9s %d packets, %d bytes, %s to %s", word,
+                                 side.packets(), side.payload_bytes(),
+                                 FormatOffset(side.start_us()),
+                                 FormatOffset(side.end_us())));
+    sides.push_back({{"side", word},
+                     {"final_sequence", side.final_sequence()},
+                     {"packets", side.packets()},
+                     {"bytes", side.payload_bytes()},
+                     {"start_s", Seconds(side.start_us())},
+                     {"end_s", Seconds(side.end_us())}});
+  }
+  output_.Text(absl::StrCat("  segments  ", receipt.segments()));
+  output_.Text(absl::StrCat("  manifest  ", manifest));
+  output_.Text(absl::StrCat("  log       ", receipt.log_position()));
+  output_.Line("receipt", {{"session", receipt.session_id()},
+                           {"archive", receipt.archive_id()},
+                           {"state", state},
+                           {"start", FormatUtc(ToTime(receipt.start_time()))},
+                           {"closed", FormatUtc(ToTime(receipt.closed_time()))},
+                           {"sides", std::move(sides)},
+                           {"segments", receipt.segments()},
+                           {"manifest_sha256", manifest},
+                           {"log_position", receipt.log_position()}});
+  output_.Flush();
+}
+
+void Push::ShowSummary(const gateway::PumpResult& result) {
+  uint64_t packets = 0;
+  uint64_t bytes = 0;
+  uint64_t unreadable = 0;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    packets += result.sides[i].packets;
+    bytes += result.sides[i].payload_bytes;
+    unreadable += result.sides[i].left_out;
+    unreadable += (*inputs_[i].source)->unreadable_packets();
+  }
+  const absl::Duration took = base::Clock::Real()->Monotonic() - began_;
+  std::string text = absl::StrCat(packets, " packets, ", FormatBytes(bytes));
+  if (unreadable > 0) {
+    absl::StrAppend(&text, "; ", unreadable, " packets could not be archived");
+  }
+  output_.Summary({{"session", session_id_.ToString()},
+                   {"packets", packets},
+                   {"bytes", bytes},
+                   {"unreadable_packets", unreadable},
+                   {"problems", problems_},
+                   {"reconnects", breaks_.load()},
+                   {"elapsed_s", Seconds(absl::ToInt64Microseconds(took))}},
+                  text);
+}
+
+absl::StatusOr<ExitCode> Push::Run() {
+  began_ = base::Clock::Real()->Monotonic();
+  RETURN_IF_ERROR(ParseOptions());
+  // The first Ctrl-C ends the inputs; what was read is still handed over.
+  const Interrupt::ScopedCallback stop(context_.interrupt,
+                                       [this] { stop_ = true; });
+  RETURN_IF_ERROR(OpenInputs());
+  if (const absl::Status opened = StartSession(); !opened.ok()) {
+    RETURN_IF_ERROR(context_.interrupt->Check());
+    ASSIGN_OR_RETURN(const Profile profile, LoadProfile(profile_folder_));
+    return ExplainCallError(opened, profile, profile.ingest_address);
+  }
+  output_.Text(session_id_.ToString());
+  output_.Line("session", {{"session", session_id_.ToString()},
+                           {"start", FormatUtc(*start_time_)}});
+  output_.Flush();
+
+  const gateway::PumpResult result = Pump();
+  const auto receipt = session_->Close(limits::kCloseTimeout);
+  messages_.ShowAll(&output_);
+  const bool whole = ShowResult(result);
+  RETURN_IF_ERROR(receipt.status());
+  if (!receipt->session_id().empty()) ShowReceipt(*receipt);
+  RETURN_IF_ERROR(result.notes);
+  RETURN_IF_ERROR(context_.interrupt->Check());
+  ShowSummary(result);
+  return whole ? ExitCode::kDone : ExitCode::kFailed;
+}
+
+}  // namespace
+
+absl::StatusOr<ExitCode> RunPush(const CommandContext& context,
+                                 const PushOptions& options) {
+  return Push(context, options).Run();
+}
+
+}  // namespace diptych::cli

@@ -1,0 +1,42 @@
+#ifndef TOOLS_DIPTYCH_PUSH_COMMAND_H_
+#define TOOLS_DIPTYCH_PUSH_COMMAND_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tools/diptych/command_context.h"
+#include "tools/diptych/exit_codes.h"
+
+namespace diptych::cli {
+
+// As given on the command line; RunPush takes the texts apart.
+struct PushOptions {
+  // A media file, `-`, an .sdp file or a URL; one of them may be empty.
+  std::string resident;
+  std::string clerk;
+  // A UUID; empty: a new one.
+  std::string session;
+  // RFC 3339; empty: now.
+  std::string start_time;
+  // KEY=VALUE, from the session's start.
+  std::vector<std::string> tags;
+  // OFFSET:KEY=VALUE: the key has this value, and no other, from then on.
+  std::vector<std::string> set_tags;
+  // TYPE@OFFSET[:KEY=VALUE,…]
+  std::vector<std::string> events;
+  // TYPE@OFFSET=FILE: an event with the file attached.
+  std::vector<std::string> attachments;
+  // As fast as it goes, not in real time.
+  bool fast = false;
+};
+
+// Streams both sides as a gateway does. JSON lines: `session` first, `problem`
+// for whatever an input could not give, `receipt`, `summary`. Returns kDone, or
+// kFailed if the archive has a receipt but something of the inputs is missing.
+absl::StatusOr<ExitCode> RunPush(const CommandContext& context,
+                                 const PushOptions& options);
+
+}  // namespace diptych::cli
+
+#endif  // TOOLS_DIPTYCH_PUSH_COMMAND_H_

@@ -1,0 +1,178 @@
+#include "tools/diptych/query_command.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "archiver/base/limits.h"
+#include "archiver/base/status_macros.h"
+#include "proto/api/v1/catalog.pb.h"
+#include "tools/diptych/audit_client.h"
+#include "tools/diptych/command_context.h"
+#include "tools/diptych/exit_codes.h"
+#include "tools/diptych/output.h"
+#include "tools/diptych/text.h"
+#include "tools/diptych/wire_text.h"
+
+namespace diptych::cli {
+namespace {
+
+// Narrower terminals do without state and size, so that tags keep some room.
+constexpr size_t kWideTable = 110;
+
+std::string ShortTime(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%d %H:%M:%SZ", time, absl::UTCTimeZone());
+}
+
+std::string ShortDuration(int64_t duration_us) {
+  const std::string text = FormatOffset(duration_us);
+  return text.substr(0, text.find('.'));
+}
+
+// What both kinds of rows have in common: how to ask for a page of them, and
+// how to write them.
+class SessionRows {
+ public:
+  explicit SessionRows(bool wide)
+      : wide_(wide),
+        table_(wide ? std::vector<std::string>{"SESSION", "START", "DURATION",
+                                               "STATE", "SIZE", "TAGS"}
+                    : std::vector<std::string>{"SESSION", "START", "DURATION",
+                                               "TAGS"}) {}
+
+  static constexpr const char* kCounted = "sessions";
+  static constexpr const char* kOne = "session";
+
+  auto Ask(AuditClient& client, const api::v1::ListSessionsRequest& request) {
+    return client.ListSessions(request);
+  }
+
+  uint64_t Take(const api::v1::ListSessionsResponse& response, Output* output) {
+    for (const api::v1::Session& session : response.sessions()) {
+      output->Line("session", SessionJson(session));
+      std::vector<std::string> row = {session.session_id(),
+                                      ShortTime(ToTime(session.start_time())),
+                                      ShortDuration(session.duration_us())};
+      if (wide_) {
+        row.emplace_back(StateWord(session.state()));
+        row.push_back(FormatBytes(session.payload_bytes()));
+      }
+      row.push_back(TagsText(session.tags()));
+      if (!output->json()) table_.AddRow(std::move(row));
+    }
+    return static_cast<uint64_t>(response.sessions_size());
+  }
+
+  using Request = api::v1::ListSessionsRequest;
+  const Table& table() const { return table_; }
+
+ private:
+  const bool wide_;
+  Table table_;
+};
+
+class SegmentRows {
+ public:
+  explicit SegmentRows(bool /*wide*/)
+      : table_({"SESSION", "SEGMENT", "FROM", "DURATION", "TAGS"}) {}
+
+  static constexpr const char* kCounted = "segments";
+  static constexpr const char* kOne = "segment";
+
+  auto Ask(AuditClient& client, const api::v1::ListSegmentsRequest& request) {
+    return client.ListSegments(request);
+  }
+
+  uint64_t Take(const api::v1::ListSegmentsResponse& response, Output* output) {
+    for (const api::v1::Segment& segment : response.segments()) {
+      const int64_t duration_us = segment.end_us() - segment.start_us();
+      const absl::Time start = ToTime(segment.start_time());
+      output->Line("segment",
+                   {{"session", segment.session_id()},
+                    {"segment", segment.segment()},
+                    {"start", FormatUtc(start)},
+                    {"end", FormatUtc(start + absl::Microseconds(duration_us))},
+                    {"from_s", Seconds(segment.start_us())},
+                    {"to_s", Seconds(segment.end_us())},
+                    {"duration_s", Seconds(duration_us)},
+                    {"tags", TagsJson(segment.tags())},
+                    {"bytes", segment.payload_bytes()}});
+      if (output->json()) continue;
+      table_.AddRow({segment.session_id(), absl::StrCat(segment.segment()),
+                     FormatOffset(segment.start_us()),
+                     ShortDuration(duration_us), TagsText(segment.tags())});
+    }
+    return static_cast<uint64_t>(response.segments_size());
+  }
+
+  using Request = api::v1::ListSegmentsRequest;
+  const Table& table() const { return table_; }
+
+ private:
+  Table table_;
+};
+
+template <typename Rows>
+absl::StatusOr<ExitCode> ListAll(const CommandContext& context,
+                                 const QueryOptions& options) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<AuditClient> client,
+                   AuditClient::Open(context));
+  Output& output = *context.output;
+  Rows rows(output.width() == 0 || output.width() >= kWideTable);
+  typename Rows::Request request;
+  request.set_filter(options.filter);
+  request.set_oldest_first(options.oldest_first);
+  request.set_page_token(options.page);
+  uint64_t found = 0;
+  bool complete = true;
+  std::string reason;
+  do {
+    request.set_page_size(static_cast<uint32_t>(
+        std::min<uint64_t>(limits::kMaxPageSize, options.limit - found)));
+    ASSIGN_OR_RETURN(const auto response, rows.Ask(*client, request));
+    const uint64_t taken = rows.Take(response, &output);
+    found += taken;
+    if (!response.complete()) {
+      complete = false;
+      reason = response.incomplete_reason();
+    }
+    request.set_page_token(response.next_page_token());
+    // An empty page with a token would never end.
+    if (taken == 0) break;
+  } while (!request.page_token().empty() && found < options.limit);
+
+  if (!rows.table().empty()) {
+    for (const std::string& line : rows.table().Render(output.width())) {
+      output.Text(line);
+    }
+  }
+  if (!complete) {
+    output.Warning(absl::StrCat("the answer may be incomplete: ", reason));
+  }
+  std::string text = Counted(found, Rows::kOne);
+  if (!request.page_token().empty()) {
+    absl::StrAppend(&text, " and more: go on with --page ",
+                    request.page_token());
+  }
+  output.Summary({{Rows::kCounted, found},
+                  {"next_page", request.page_token()},
+                  {"complete", complete}},
+                 text);
+  return complete ? ExitCode::kDone : ExitCode::kIncomplete;
+}
+
+}  // namespace
+
+absl::StatusOr<ExitCode> RunQuery(const CommandContext& context,
+                                  const QueryOptions& options) {
+  return options.segments ? ListAll<SegmentRows>(context, options)
+                          : ListAll<SessionRows>(context, options);
+}
+
+}  // namespace diptych::cli
