@@ -1,5 +1,6 @@
 #include "archiver/ingest/ingest_errors.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -50,6 +51,12 @@ absl::Status OpenedTwice() {
 absl::Status EmptyMessage() {
   return Error(kInvalid, "EMPTY_MESSAGE",
                "a message holds nothing that this version knows");
+}
+
+absl::Status TooManyInMessage(absl::string_view reason, absl::string_view what,
+                              size_t limit) {
+  return Error(kInvalid, reason,
+               absl::StrCat("a message holds more than ", limit, " ", what));
 }
 
 absl::Status BadSessionId() {

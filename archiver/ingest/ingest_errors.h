@@ -1,6 +1,7 @@
 #ifndef ARCHIVER_INGEST_INGEST_ERRORS_H_
 #define ARCHIVER_INGEST_INGEST_ERRORS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -18,6 +19,9 @@ namespace diptych::ingest {
 absl::Status NotOpened();
 absl::Status OpenedTwice();
 absl::Status EmptyMessage();
+// More than `limit` of `what` ("packets") in one message.
+absl::Status TooManyInMessage(absl::string_view reason, absl::string_view what,
+                              size_t limit);
 absl::Status BadSessionId();
 absl::Status BadOpen(absl::string_view message);
 // A side that another living stream carries with other tracks, or that one

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/grpc_status.h"
+#include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
 #include "archiver/base/status_macros.h"
@@ -232,8 +233,11 @@ class RecordStream final : public RecordReactor {
   absl::Status HandleOpen() {
     if (session_ != nullptr) return OpenedTwice();
     const api::v1::Open& open = request_.open();
+    // What is no id is not repeated in an error.
+    if (base::Uuid::Parse(open.session_id()).ok()) {
+      session_id_ = open.session_id();
+    }
     ASSIGN_OR_RETURN(auto opened, registry_->Open(output_, open, gateway_));
-    session_id_ = open.session_id();
     if (auto* receipt = std::get_if<api::v1::Receipt>(&opened)) {
       api::v1::RecordResponse response;
       *response.mutable_receipt() = std::move(*receipt);
@@ -259,7 +263,8 @@ class RecordStream final : public RecordReactor {
     api::v1::Packets* packets = request_.mutable_packets();
     if (static_cast<size_t>(packets->packets_size()) >
         limits::kMaxPacketsPerMessage) {
-      return absl::InvalidArgumentError("a message holds too many packets");
+      return TooManyInMessage("TOO_MANY_PACKETS", "packets",
+                              limits::kMaxPacketsPerMessage);
     }
     for (api::v1::Packet& packet : *packets->mutable_packets()) {
       const auto side = side_of_track_.find(packet.track_id());
@@ -281,7 +286,8 @@ class RecordStream final : public RecordReactor {
   absl::Status HandleNotes() {
     const api::v1::Notes& notes = request_.notes();
     if (static_cast<size_t>(notes.notes_size()) > limits::kMaxNotesPerMessage) {
-      return absl::InvalidArgumentError("a message holds too many notes");
+      return TooManyInMessage("TOO_MANY_NOTES", "notes",
+                              limits::kMaxNotesPerMessage);
     }
     if (failed_.contains(notes.side())) return absl::OkStatus();
     return OfSide(notes.side(), session_->OnNotes(output_, notes));

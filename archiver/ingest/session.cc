@@ -480,6 +480,12 @@ absl::Status Session::OnClose(const std::shared_ptr<StreamSink>& sink,
   for (const api::v1::CloseSide& wanted : close.sides()) {
     side(ToStored(wanted.side())).ended = true;
   }
+  // Nothing more can come of these on this stream.
+  for (SideState& state : sides_) {
+    if (state.sink == sink && failed.contains(ToWire(state.totals.side()))) {
+      state.ended = true;
+    }
+  }
   more_sides_expected_ = close.more_sides_expected();
   Cut(/*all=*/true);
   if (MayClose()) BeginClose(stored::v1::CLOSE_REASON_CLOSED);

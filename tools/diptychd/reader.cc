@@ -35,6 +35,7 @@ namespace {
 
 constexpr size_t kMaxPem_bytes = 1 << 20;
 constexpr absl::Duration kStopGrace = absl::Seconds(2);
+constexpr absl::Duration kWriterWait = absl::Seconds(2);
 
 absl::StatusOr<TlsIdentity> ReadIdentity(
     const DaemonOptions& options, const std::string& name,
@@ -111,12 +112,21 @@ absl::Status ReaderImpl::Run(const DaemonOptions& options) {
       std::make_unique<indexer::LogFollower>(log_.get(), builder_.get());
 
   WriterLink::Options link;
-  link.address_file = absl::StrCat(options.data_dir, "/run/ingest.address");
+  const std::string link_address_file =
+      absl::StrCat(options.data_dir, "/run/ingest.address");
+  link.address_file = link_address_file;
   ASSIGN_OR_RETURN(link.identity,
                    ReadIdentity(options, "indexer-client", passphrase));
   link.archive = archive;
   link.follower = follower_.get();
   link_ = std::make_unique<WriterLink>(std::move(link));
+
+  // So that the first answer is complete. Without a writer there will be
+  // answers too, which say that they are not.
+  if (!link_->WaitConnected(kWriterWait)) {
+    base::LogLine(base::Severity::kWarning, "the writer is not there yet",
+                  {{"address_file", link_address_file}});
+  }
 
   media_index_ = indexer::NewMediaIndex(store_.get(), &*index_keys_);
   indexer::Catalog::Options catalog;

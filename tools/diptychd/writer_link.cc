@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "archiver/base/file.h"
 #include "archiver/base/log_line.h"
@@ -38,9 +39,20 @@ WriterLink::~WriterLink() {
     base::MutexLock lock(&mutex_);
     stopping_ = true;
     if (call_ != nullptr) call_->TryCancel();
-    stop_changed_.NotifyAll();
+    changed_.NotifyAll();
   }
   thread_.join();
+}
+
+bool WriterLink::WaitConnected(absl::Duration timeout) {
+  const absl::Time deadline = absl::Now() + timeout;
+  base::MutexLock lock(&mutex_);
+  while (recorder_ == nullptr) {
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration()) return false;
+    changed_.WaitWithTimeout(&mutex_, left);
+  }
+  return true;
 }
 
 absl::StatusOr<log::Position> WriterLink::Record(
@@ -59,8 +71,13 @@ absl::StatusOr<log::Position> WriterLink::Record(
 }
 
 bool WriterLink::Pause(absl::Duration duration) {
+  const absl::Time deadline = absl::Now() + duration;
   base::MutexLock lock(&mutex_);
-  if (!stopping_) stop_changed_.WaitWithTimeout(&mutex_, duration);
+  while (!stopping_) {
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration()) break;
+    changed_.WaitWithTimeout(&mutex_, left);
+  }
   return !stopping_;
 }
 
@@ -113,6 +130,7 @@ void WriterLink::FollowOnce(const std::string& address) {
       base::MutexLock lock(&mutex_);
       recorder_ = std::make_shared<indexer::GrpcAccessRecorder>(
           channel, options_.archive);
+      changed_.NotifyAll();
     }
     options_.follower->SetDurableEnd(response.durable_end());
   }

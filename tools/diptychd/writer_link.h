@@ -40,6 +40,9 @@ class WriterLink final : public indexer::AccessRecorder {
   explicit WriterLink(Options options);
   ~WriterLink() override;
 
+  // Waits for the writer to be there; false if `timeout` passes first.
+  bool WaitConnected(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // UNAVAILABLE if there is no writer.
   absl::StatusOr<log::Position> Record(const stored::v1::AccessRecord& record)
       override ABSL_LOCKS_EXCLUDED(mutex_);
@@ -53,7 +56,8 @@ class WriterLink final : public indexer::AccessRecorder {
 
   const Options options_;
   base::Mutex mutex_;
-  base::CondVar stop_changed_;
+  // The writer came, or it is time to stop.
+  base::CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   // Null while there is no connection.
   std::shared_ptr<indexer::AccessRecorder> recorder_ ABSL_GUARDED_BY(mutex_);
