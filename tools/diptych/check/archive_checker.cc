@@ -1,7 +1,7 @@
 #include "tools/diptych/check/archive_checker.h"
 
-#include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,6 +30,7 @@
 #include "proto/stored/v1/records.pb.h"
 #include "tools/diptych/check/seal_check.h"
 #include "tools/diptych/check/session_check.h"
+#include "tools/diptych/check/store_report.h"
 
 namespace diptych::check {
 namespace {
@@ -49,108 +50,6 @@ std::optional<Message> Parse(const std::string& bytes) {
   return message;
 }
 
-// Says where positions of a store lie, and collects what is false about it.
-class StoreReport {
- public:
-  StoreReport(base::FileSystem* file_system, const std::string& name,
-              const std::string& directory, const CheckOptions& options,
-              CheckCounts* counts)
-      : name_(name),
-        reader_(file_system, directory),
-        options_(options),
-        counts_(*counts) {}
-
-  // Finds the volumes and adds them to the counts.
-  absl::Status Start() {
-    ASSIGN_OR_RETURN(volumes_, reader_.ListVolumes());
-    counts_.volumes += volumes_.size();
-    for (const log::VolumeInfo& volume : volumes_) {
-      counts_.bytes += volume.size_bytes;
-      bases_.insert(volume.base);
-    }
-    return absl::OkStatus();
-  }
-
-  const log::LogReader& reader() const { return reader_; }
-  bool BeginsVolume(log::Position position) const {
-    return bases_.contains(position);
-  }
-
-  void False(log::Position position, const std::string& what) {
-    Report({.is_error = true,
-            .store = name_,
-            .position = position,
-            .place = Place(position),
-            .what = what});
-  }
-
-  void Remark(log::Position position, const std::string& what) {
-    Report({.is_error = false,
-            .store = name_,
-            .position = position,
-            .place = Place(position),
-            .what = what});
-  }
-
-  void Damaged(const log::Damage& damage) {
-    Report({.is_error = damage.was_durable,
-            .store = name_,
-            .position = damage.from,
-            .place = Place(damage.from),
-            .what = absl::StrCat(
-                damage.what, " (", damage.to - damage.from, " bytes)",
-                damage.was_durable ? "" : ": a tail that a crash has torn")});
-  }
-
-  // A body that is not what was written. Whether it ever was durable, only a
-  // later record can tell.
-  void Suspect(log::Position position, const std::string& what) {
-    suspects_.emplace_back(position, what);
-  }
-
-  void Settle(log::Position durable_before) {
-    auto suspect = suspects_.begin();
-    while (suspect != suspects_.end() && suspect->first < durable_before) {
-      False(suspect->first, suspect->second);
-      suspect = suspects_.erase(suspect);
-    }
-  }
-
-  void End() {
-    for (const auto& [position, what] : suspects_) {
-      Damaged({.from = position,
-               .to = position,
-               .volume = "",
-               .what = what,
-               .was_durable = false});
-    }
-    suspects_.clear();
-  }
-
- private:
-  std::string Place(log::Position position) const {
-    const log::VolumeInfo* holder = nullptr;
-    for (const log::VolumeInfo& volume : volumes_) {
-      if (volume.base <= position) holder = &volume;
-    }
-    if (holder == nullptr) return absl::StrCat(name_, " at ", position);
-    return absl::StrCat(holder->path, " at byte ", position - holder->base);
-  }
-
-  void Report(const Finding& finding) {
-    ++(finding.is_error ? counts_.errors : counts_.remarks);
-    if (options_.on_finding) options_.on_finding(finding);
-  }
-
-  const std::string name_;
-  const log::LogReader reader_;
-  const CheckOptions& options_;
-  CheckCounts& counts_;
-  std::vector<log::VolumeInfo> volumes_;
-  std::set<log::Position> bases_;
-  std::vector<std::pair<log::Position, std::string>> suspects_;
-};
-
 class ArchiveChecker {
  public:
   ArchiveChecker(base::FileSystem* file_system, const CheckOptions& options,
@@ -159,14 +58,19 @@ class ArchiveChecker {
         config_(std::move(config)),
         archive_id_(archive_id),
         keys_(file_system, kKeyStore,
-              absl::StrCat(options.data_dir, "/keystore"), options, &counts_),
+              absl::StrCat(options.data_dir, "/keystore"), Collector()),
         log_(file_system, kLogStore, absl::StrCat(options.data_dir, "/volumes"),
-             options, &counts_),
+             Collector()),
         random_(std::random_device()()) {}
 
   absl::StatusOr<CheckCounts> Run() {
-    RETURN_IF_ERROR(keys_.Start());
-    RETURN_IF_ERROR(log_.Start());
+    for (StoreReport* const store : {&keys_, &log_}) {
+      RETURN_IF_ERROR(store->Start());
+      counts_.volumes += store->volumes().size();
+      for (const log::VolumeInfo& volume : store->volumes()) {
+        counts_.bytes += volume.size_bytes;
+      }
+    }
     RETURN_IF_ERROR(Scan(&keys_, [this](const log::StoredRecord& record) {
       TakeKeyRecord(record);
     }));
@@ -183,9 +87,16 @@ class ArchiveChecker {
     std::optional<SealCheck> seals;
   };
 
+  // Counts findings and passes them on.
+  std::function<void(const Finding&)> Collector() {
+    return [this](const Finding& finding) {
+      ++(finding.is_error ? counts_.errors : counts_.remarks);
+      if (options_.on_finding) options_.on_finding(finding);
+    };
+  }
+
   template <typename Take>
   absl::Status Scan(StoreReport* store, const Take& take) {
-    const uint64_t before = done_bytes_;
     const auto scanned = store->reader().Scan(
         {.bodies = false},
         [&](const log::StoredRecord& record) -> absl::Status {
@@ -201,7 +112,6 @@ class ArchiveChecker {
         });
     RETURN_IF_ERROR(scanned.status());
     store->End();
-    done_bytes_ = std::max(done_bytes_, before);
     return absl::OkStatus();
   }
 

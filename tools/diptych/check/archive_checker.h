@@ -11,20 +11,9 @@
 #include "archiver/base/file.h"
 #include "archiver/log/record.h"
 #include "archiver/seal/key_file.h"
+#include "tools/diptych/check/store_report.h"
 
 namespace diptych::check {
-
-struct Finding {
-  // False: a remark (a tail that a crash has torn, a session id that was used
-  // again); nothing stored is wrong.
-  bool is_error = true;
-  // "log" or "keys", and where in it.
-  std::string store;
-  log::Position position = 0;
-  // "VOLUME at byte N".
-  std::string place;
-  std::string what;
-};
 
 struct CheckOptions {
   std::string data_dir;

@@ -1,0 +1,146 @@
+// What a check says of bytes that have changed on disk, and of records that do
+// not fit those before them.
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "archiver/base/file.h"
+#include "archiver/base/ids.h"
+#include "archiver/log/log_reader.h"
+#include "archiver/log/record.h"
+#include "archiver/seal/key_file.h"
+#include "proto/stored/v1/keys.pb.h"
+#include "proto/stored/v1/records.pb.h"
+#include "tools/diptych/check/test_archive.h"
+
+namespace diptych::check {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class DamageTest : public TestArchive {};
+
+TEST_F(DamageTest, AFlippedBitInMedia) {
+  Append(MakeSession(session_, {}));
+  const log::StoredRecord chunk = FindRecord(RecordType::kChunk, 1);
+  FlipByte(FirstVolume("volumes"), chunk.end - 1);
+  EXPECT_THAT(Quick(), IsEmpty()) << "media are not read";
+  Check(1, false);
+  EXPECT_THAT(findings_, ElementsAre(HasSubstr("the body of a Chunk record "
+                                               "differs from its checksum")));
+}
+
+TEST_F(DamageTest, AFlippedBitInMetadata) {
+  Append(MakeSession(session_, {}));
+  const log::StoredRecord notes = FindRecord(RecordType::kNotes, 0);
+  FlipByte(FirstVolume("volumes"), notes.end - 1);
+  EXPECT_THAT(Quick(), ElementsAre(HasSubstr("the body of a Notes record")));
+}
+
+TEST_F(DamageTest, AFlippedBitInAHeader) {
+  Append(MakeSession(session_, {}));
+  const log::StoredRecord segment = FindRecord(RecordType::kSegment, 0);
+  FlipByte(FirstVolume("volumes"), segment.end - 1);
+  const std::vector<std::string> findings = Quick();
+  ASSERT_FALSE(findings.empty());
+  EXPECT_THAT(findings.front(), HasSubstr("header checksum differs"));
+}
+
+TEST_F(DamageTest, AFlippedBitInTheKeyStore) {
+  Append(MakeSession(session_, {}));
+  MakeSession(base::Uuid::Random(), {});
+  const log::LogReader reader(base::FileSystem::Real(), dir_ + "/keystore");
+  const auto volume_header = reader.Read(0);
+  const auto wraps = reader.Read(volume_header->end);
+  FlipByte(FirstVolume("keystore"), wraps->end - 1);
+  EXPECT_THAT(Quick(), ElementsAre(HasSubstr("the body of a KeyWraps record"),
+                                   HasSubstr("the key store does not hold")));
+}
+
+TEST_F(DamageTest, ATornTailIsARemark) {
+  Append(MakeSession(session_, {}));
+  const std::string volume = FirstVolume("volumes");
+  Append({AccessRecord()});
+  fs::resize_file(volume, fs::file_size(volume) - 5);
+  EXPECT_THAT(Quick(), IsEmpty());
+  EXPECT_THAT(remarks_, ElementsAre(HasSubstr("a tail that a crash has torn")));
+}
+
+TEST_F(DamageTest, AMissingVolume) {
+  log_ = nullptr;
+  fs::remove_all(dir_ + "/volumes");
+  log_ = OpenStore("volumes", "log", /*volume_bytes=*/256);
+  Append(MakeSession(session_, {}));
+  EXPECT_THAT(Quick(), IsEmpty());
+  std::vector<fs::path> volumes;
+  for (const auto& entry : fs::directory_iterator(dir_ + "/volumes")) {
+    volumes.push_back(entry.path());
+  }
+  std::sort(volumes.begin(), volumes.end());
+  ASSERT_GT(volumes.size(), 3u);
+  fs::remove(volumes[1]);
+  const std::vector<std::string> findings = Quick();
+  ASSERT_FALSE(findings.empty());
+  EXPECT_THAT(findings.front(), HasSubstr("the volume before it is missing"));
+}
+
+TEST_F(DamageTest, AVolumeOfAnotherArchive) {
+  Append(MakeSession(session_, {}));
+  stored::v1::ArchiveConfig other = config_;
+  other.set_archive_id(std::string(base::Uuid::Random().bytes()));
+  fs::remove(dir_ + "/archive.textproto");
+  ASSERT_TRUE(seal::WriteArchiveConfig(dir_, other).ok());
+  EXPECT_THAT(Quick(), ElementsAre("the volume is another archive's",
+                                   "the volume is another archive's"));
+}
+
+TEST_F(DamageTest, AnAccessRecordThatDoesNotOpen) {
+  Record record = AccessRecord();
+  stored::v1::SealedEnvelope envelope;
+  ASSERT_TRUE(envelope.ParseFromString(record.body));
+  envelope.mutable_sealed()->back() ^= 1;
+  record.body = envelope.SerializeAsString();
+  Append({record});
+  EXPECT_THAT(Quick(), IsEmpty());
+  EXPECT_THAT(Full(), ElementsAre(HasSubstr("a Access record does not open")));
+}
+
+TEST_F(DamageTest, SnapshotsMustAgreeWithTheLogBeforeThem) {
+  std::vector<Record> records = MakeSession(session_, {});
+  records.resize(4);
+  Append(records);
+  stored::v1::Snapshot snapshot;
+  stored::v1::OpenSession* open = snapshot.add_open_sessions();
+  open->set_session_id(std::string(session_.bytes()));
+  open->set_epoch(1);
+  open->set_next_chunk(1);
+  open->set_next_span(1);
+  open->add_pending_chunks()->set_chunk(0);
+  auto* side = open->add_sides();
+  side->set_side(stored::v1::SIDE_RESIDENT);
+  side->set_last_sequence(3);
+  side->set_last_note(2);
+  side->set_packets(3);
+  side->set_payload_bytes(24);
+  Append({{RecordType::kSnapshot, "", snapshot.SerializeAsString()}});
+  EXPECT_THAT(Quick(), IsEmpty());
+  open->set_next_chunk(2);
+  Append({{RecordType::kSnapshot, "", snapshot.SerializeAsString()}});
+  EXPECT_THAT(Quick(), ElementsAre(HasSubstr("the snapshot has next chunk 2")));
+  Append({{RecordType::kSnapshot, "",
+           stored::v1::Snapshot().SerializeAsString()}});
+  EXPECT_THAT(findings_ = Quick(),
+              ElementsAre(HasSubstr("next chunk 2"),
+                          HasSubstr("the snapshot lacks session")));
+}
+
+}  // namespace
+}  // namespace diptych::check
