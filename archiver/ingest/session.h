@@ -114,6 +114,10 @@ class Session : public std::enable_shared_from_this<Session> {
   const base::Uuid& id() const { return id_; }
 
  private:
+  // In the order of sides_.
+  static constexpr std::array<stored::v1::Side, 2> kSides = {
+      stored::v1::SIDE_RESIDENT, stored::v1::SIDE_CLERK};
+
   enum class State { kOpening, kOpen, kClosing, kClosed, kFailed };
 
   struct Replay {
