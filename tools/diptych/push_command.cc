@@ -85,7 +85,8 @@ class Push {
   absl::Status OpenInputs();
   absl::Status StartSession();
   gateway::PumpResult Pump();
-  void ShowProblem(const Input& input, const gateway::SourceProblem& problem);
+  void ShowProblem(api::v1::Side side, const std::string& input,
+                   const gateway::SourceProblem& problem);
   // True if all of the inputs was archived.
   bool ShowResult(const gateway::PumpResult& result);
   void ShowReceipt(const api::v1::Receipt& receipt);
@@ -99,6 +100,13 @@ class Push {
   std::optional<absl::Time> start_time_;
   std::vector<gateway::PumpNote> notes_;
   std::vector<Input> inputs_;
+  // Sides of which nothing can be read, though of the other one can.
+  struct LeftOut {
+    api::v1::Side side = api::v1::SIDE_UNSPECIFIED;
+    std::string input;
+    std::string why;
+  };
+  std::vector<LeftOut> left_out_;
   std::vector<int64_t> shifts_us_;
   std::atomic<bool> stop_ = false;
   std::atomic<uint64_t> breaks_ = 0;
@@ -176,9 +184,9 @@ absl::Status Push::OpenInputs() {
   const auto usable = [](const Input& input) { return input.source.ok(); };
   if (std::none_of(inputs_.begin(), inputs_.end(), usable)) return first_error;
   for (const Input& input : inputs_) {
-    if (input.source.ok()) continue;
-    ShowProblem(input, {.what = absl::StrCat("the side is left out: ",
-                                             input.source.status().message())});
+    if (!input.source.ok())
+      left_out_.push_back({input.side, input.name,
+                           std::string(input.source.status().message())});
   }
   std::erase_if(inputs_, [&](const Input& input) { return !usable(input); });
   return absl::OkStatus();
@@ -192,7 +200,7 @@ absl::Status Push::StartSession() {
     gateway::MediaSource* const source = input.source->get();
     sources.push_back(source);
     if (source->live()) {
-      first_live = std::min(first_live, source->first_packet_time());
+      first_live = std::min(first_live, source->zero_arrival());
     }
     api::v1::OpenSide& side = session.sides.emplace_back();
     side.set_side(input.side);
@@ -246,20 +254,19 @@ gateway::PumpResult Push::Pump() {
   return result;
 }
 
-void Push::ShowProblem(const Input& input,
+void Push::ShowProblem(api::v1::Side side, const std::string& input,
                        const gateway::SourceProblem& problem) {
-  const std::string text =
-      absl::StrCat(SideWord(input.side), ", ", input.name, ": ", problem.what,
-                   problem.place.empty() ? "" : " (", problem.place,
-                   problem.place.empty() ? "" : ")");
+  const std::string word(SideWord(side));
+  std::string text = absl::StrCat(word, ", ", input, ": ", problem.what);
+  if (!problem.place.empty()) absl::StrAppend(&text, " (", problem.place, ")");
   if (problem.harmless) {
     output_.Note(text);
   } else {
     ++problems_;
     output_.Warning(text);
   }
-  output_.Line("problem", {{"side", std::string(SideWord(input.side))},
-                           {"input", input.name},
+  output_.Line("problem", {{"side", word},
+                           {"input", input},
                            {"problem", problem.what},
                            {"place", problem.place},
                            {"harmless", problem.harmless}});
@@ -267,15 +274,15 @@ void Push::ShowProblem(const Input& input,
 
 bool Push::ShowResult(const gateway::PumpResult& result) {
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    const gateway::MediaSource& source = **inputs_[i].source;
-    for (const auto& problem : source.problems()) {
-      ShowProblem(inputs_[i], problem);
+    const Input& input = inputs_[i];
+    for (const auto& problem : (*input.source)->problems()) {
+      ShowProblem(input.side, input.name, problem);
     }
     for (const auto& problem : result.sides[i].problems) {
-      ShowProblem(inputs_[i], problem);
+      ShowProblem(input.side, input.name, problem);
     }
     if (!result.sides[i].refused.ok()) {
-      ShowProblem(inputs_[i],
+      ShowProblem(input.side, input.name,
                   {.what = absl::StrCat("the archive took no more: ",
                                         result.sides[i].refused.message())});
     }
@@ -335,7 +342,9 @@ void Push::ShowSummary(const gateway::PumpResult& result) {
   const absl::Duration took = base::Clock::Real()->Monotonic() - began_;
   std::string text = absl::StrCat(packets, " packets, ", FormatBytes(bytes));
   if (unreadable > 0) {
-    absl::StrAppend(&text, "; ", unreadable, " packets could not be archived");
+    absl::StrAppend(&text, "; ", unreadable,
+                    unreadable == 1 ? " packet" : " packets",
+                    " could not be archived");
   }
   output_.Summary({{"session", session_id_.ToString()},
                    {"packets", packets},
@@ -362,6 +371,10 @@ absl::StatusOr<ExitCode> Push::Run() {
   output_.Text(session_id_.ToString());
   output_.Line("session", {{"session", session_id_.ToString()},
                            {"start", FormatUtc(*start_time_)}});
+  for (const LeftOut& side : left_out_) {
+    ShowProblem(side.side, side.input,
+                {.what = absl::StrCat("the side is left out: ", side.why)});
+  }
   output_.Flush();
 
   const gateway::PumpResult result = Pump();

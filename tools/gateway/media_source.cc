@@ -27,6 +27,8 @@ namespace diptych::gateway {
 namespace {
 
 constexpr size_t kMaxReason_bytes = 500;
+// A read that took longer had to wait for its packet.
+constexpr absl::Duration kWaitedForPacket = absl::Milliseconds(2);
 
 class LibavSource : public MediaSource {
  public:
@@ -39,7 +41,7 @@ class LibavSource : public MediaSource {
   }
   int64_t earliest_pts_us() const override { return earliest_pts_us_; }
   bool live() const override { return name_.live; }
-  absl::Time first_packet_time() const override { return first_packet_time_; }
+  absl::Time zero_arrival() const override { return zero_arrival_; }
   int64_t duration_us() const override {
     return format_->duration > 0 && !name_.live ? format_->duration : 0;
   }
@@ -55,6 +57,7 @@ class LibavSource : public MediaSource {
   absl::Status OpenFormat();
   void AddStream(int index);
   void Probe();
+  void NoteArrival();
 
   // Reads one packet into the queue; sets at_end_ when there is none.
   void ReadOne();
@@ -80,7 +83,8 @@ class LibavSource : public MediaSource {
   std::deque<PendingPacket> queue_;
   bool at_end_ = false;
   int read_errors_ = 0;
-  absl::Time first_packet_time_;
+  // Of the moment at which the source's zero came.
+  absl::Time zero_arrival_ = absl::InfiniteFuture();
   int64_t zero_us_ = 0;
   int64_t earliest_pts_us_ = 0;
   SourceProblems problems_;
@@ -211,16 +215,24 @@ void LibavSource::Probe() {
     return std::all_of(streams_.begin(), streams_.end(),
                        [](const auto& entry) { return entry.second->ready(); });
   };
+  // libav has a live stream's beginning in store: only once that is read does
+  // the time of reading say when a packet came.
+  bool in_store = name_.live;
   while (!at_end_ && queue_.size() < limits::kMaxPending_packets &&
-         (queue_.size() < wanted ||
+         (queue_.size() < wanted || in_store ||
           (!all_ready() && queue_.size() < 4 * wanted))) {
+    const absl::Duration began = base::Clock::Real()->Monotonic();
     ReadOne();
+    if (base::Clock::Real()->Monotonic() - began > kWaitedForPacket) {
+      in_store = false;
+    }
+    NoteArrival();
   }
   probing_ = false;
+  zero_arrival_ = std::min(zero_arrival_, base::Clock::Real()->Now());
   bool found = false;
   for (const PendingPacket& pending : queue_) {
-    const bool known = pending.timed || streams_[pending.stream]->knows_times();
-    if (pending.dropped || !known) continue;
+    if (pending.dropped || !pending.pts_known) continue;
     const int64_t pts_us = pending.packet.pts_us();
     earliest_pts_us_ = found ? std::min(earliest_pts_us_, pts_us) : pts_us;
     found = true;
@@ -231,7 +243,16 @@ void LibavSource::Probe() {
   if (found && floating) {
     zero_us_ = earliest_pts_us_;
     earliest_pts_us_ = 0;
+    zero_arrival_ += absl::Microseconds(zero_us_);
   }
+}
+
+void LibavSource::NoteArrival() {
+  if (queue_.empty() || !queue_.back().pts_known) return;
+  // None can come before its time, so whichever came first says it best.
+  zero_arrival_ = std::min(
+      zero_arrival_, base::Clock::Real()->Now() -
+                         absl::Microseconds(queue_.back().packet.pts_us()));
 }
 
 void LibavSource::ReadOne() {
@@ -240,9 +261,6 @@ void LibavSource::ReadOne() {
   }
   const int result = av_read_frame(format_.get(), packet_.get());
   if (result >= 0) {
-    if (probing_ && queue_.empty()) {
-      first_packet_time_ = base::Clock::Real()->Now();
-    }
     read_errors_ = 0;
     TakePacket(*packet_);
     av_packet_unref(packet_.get());

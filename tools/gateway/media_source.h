@@ -73,8 +73,9 @@ class MediaSource {
   // Arrives in real time by itself.
   virtual bool live() const = 0;
 
-  // When the first packet was there.
-  virtual absl::Time first_packet_time() const = 0;
+  // For live sources: the moment at which time zero arrived, as well as the
+  // first packets tell.
+  virtual absl::Time zero_arrival() const = 0;
 
   // As the container says; 0 if it does not.
   virtual int64_t duration_us() const = 0;

@@ -246,15 +246,15 @@ std::vector<int64_t> PlaceInputs(const std::vector<MediaSource*>& sources) {
   absl::Time first_live = absl::InfiniteFuture();
   for (const MediaSource* const source : sources) {
     if (!source->live()) continue;
-    first_live = std::min(first_live, source->first_packet_time());
+    first_live = std::min(first_live, source->zero_arrival());
   }
   std::vector<int64_t> shifts_us;
   int64_t earliest_us = 0;
   for (const MediaSource* const source : sources) {
-    const int64_t shift_us = source->live()
-                                 ? absl::ToInt64Microseconds(
-                                       source->first_packet_time() - first_live)
-                                 : 0;
+    const int64_t shift_us =
+        source->live()
+            ? absl::ToInt64Microseconds(source->zero_arrival() - first_live)
+            : 0;
     shifts_us.push_back(shift_us);
     earliest_us = std::min(earliest_us, source->earliest_pts_us() + shift_us);
   }

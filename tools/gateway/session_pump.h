@@ -24,7 +24,7 @@ struct PumpInput {
 };
 
 // Where each input's zero lies, in the order of `sources`: inputs from files
-// keep the times that they have, live ones lie where their first packet came,
+// keep the times that they have, live ones lie where they arrived,
 // and all are moved by one amount if anything would begin before 0.
 std::vector<int64_t> PlaceInputs(const std::vector<MediaSource*>& sources);
 

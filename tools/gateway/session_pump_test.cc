@@ -30,7 +30,7 @@ class FakeSource : public MediaSource {
   const std::vector<api::v1::Track>& tracks() const override { return tracks_; }
   int64_t earliest_pts_us() const override { return earliest_us; }
   bool live() const override { return is_live; }
-  absl::Time first_packet_time() const override { return first_packet; }
+  absl::Time zero_arrival() const override { return arrival; }
   int64_t duration_us() const override { return 0; }
   std::optional<SourceItem> Next() override {
     if (items.empty()) return std::nullopt;
@@ -55,7 +55,7 @@ class FakeSource : public MediaSource {
   std::deque<SourceItem> items;
   int64_t earliest_us = 0;
   bool is_live = false;
-  absl::Time first_packet;
+  absl::Time arrival;
 
  private:
   std::vector<api::v1::Track> tracks_;
@@ -236,8 +236,8 @@ TEST(PlaceInputsTest, LiveInputsLieWhereTheyArrived) {
   FakeSource resident;
   FakeSource clerk;
   resident.is_live = clerk.is_live = true;
-  resident.first_packet = absl::FromUnixMillis(2'000);
-  clerk.first_packet = absl::FromUnixMillis(1'300);
+  resident.arrival = absl::FromUnixMillis(2'000);
+  clerk.arrival = absl::FromUnixMillis(1'300);
   EXPECT_EQ(PlaceInputs({&resident, &clerk}),
             (std::vector<int64_t>{700'000, 0}));
 }

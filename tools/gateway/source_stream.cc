@@ -95,7 +95,7 @@ void SourceStream::ChooseTiming(const AVFormatContext& format,
   if (!(rate > 0)) rate = av_q2d(stream_.r_frame_rate);
   if (options.frames_per_second > 0) rate = options.frames_per_second;
   if (!(rate >= 0.1 && rate <= 1000)) rate = kDefaultFrameRate;
-  const int64_t step_us = std::llround(1e6 / rate);
+  step_us_ = std::llround(1e6 / rate);
   const int delay = std::clamp(parameters.video_delay, 0,
                                static_cast<int>(limits::kMaxPictureReorder));
   only_presentation_times_ =
@@ -108,14 +108,14 @@ void SourceStream::ChooseTiming(const AVFormatContext& format,
       auto parser = PictureParser::Create(nal_codec_, "");
       if (parser.ok()) parser_ = *std::move(parser);
     }
-    order_.emplace(PictureOrder::FromOrderCounts(step_us, delay));
+    order_.emplace(PictureOrder::FromOrderCounts(step_us_, delay));
     problems_->Add(
         absl::StrFormat("the stream has no times: they are counted at %.3f "
                         "pictures a second",
                         rate),
         "", /*harmless=*/true);
   } else if (only_presentation_times_ && !NeverReorders(parameters)) {
-    order_.emplace(PictureOrder::FromPresentationTimes(step_us, delay));
+    order_.emplace(PictureOrder::FromPresentationTimes(step_us_, delay));
   }
 }
 
@@ -143,7 +143,10 @@ bool SourceStream::Take(const AVPacket& packet, PendingPacket* pending,
     pending->dropped = true;
     DropUnreadable(pending->packet, converted.status().message(), place);
   }
-  if (!order_.has_value()) return !pending->dropped;
+  if (!order_.has_value()) {
+    if (!pending->dropped && !pending->timed) untimed_.push_back(pending);
+    return !pending->dropped;
+  }
   // One that can't be archived still has its place among the pictures.
   if (pending->dropped && !was_ready) return false;
   TakeOrder(packet, pending);
@@ -159,15 +162,21 @@ void SourceStream::TakeTimes(const AVPacket& packet, PendingPacket* pending) {
   const bool has_pts = packet.pts != AV_NOPTS_VALUE;
   const bool has_dts = packet.dts != AV_NOPTS_VALUE;
   if (order_.has_value()) {
+    pending->pts_known = has_pts && !counts_pictures_;
     if (has_pts) pending->packet.set_pts_us(to_us(packet.pts));
     return;
   }
-  int64_t pts_us = next_dts_us_.value_or(0);
+  int64_t pts_us = 0;
   if (has_pts || has_dts) {
     pts_us = to_us(has_pts ? packet.pts : packet.dts);
+    PlaceUntimedBefore(has_dts ? to_us(packet.dts) : pts_us);
   } else {
-    problems_->Add("packets without times are put behind those before them",
-                   Name());
+    problems_->Add("packets without times are placed by those beside them",
+                   Name(),
+                   /*harmless=*/true);
+    // Before RTCP has come, the first packets of RTP have none.
+    if (!next_dts_us_.has_value()) return;
+    pts_us = *next_dts_us_;
   }
   if (has_dts && !has_pts && !NeverReorders(*stream_.codecpar)) {
     problems_->Add(
@@ -181,7 +190,19 @@ void SourceStream::TakeTimes(const AVPacket& packet, PendingPacket* pending) {
   next_dts_us_ = dts_us + duration_us;
   pending->packet.set_pts_us(pts_us);
   pending->packet.set_dts_us(dts_us);
+  pending->pts_known = true;
   pending->timed = true;
+}
+
+void SourceStream::PlaceUntimedBefore(int64_t time_us) {
+  while (!untimed_.empty()) {
+    time_us -= step_us_;
+    PendingPacket* const last = untimed_.back();
+    untimed_.pop_back();
+    last->packet.set_pts_us(time_us);
+    last->packet.set_dts_us(time_us);
+    last->pts_known = last->timed = true;
+  }
 }
 
 void SourceStream::TakeSideData(const AVPacket& packet,
@@ -254,6 +275,7 @@ void SourceStream::SettleTimes() {
 }
 
 void SourceStream::Finish() {
+  PlaceUntimedBefore(static_cast<int64_t>(untimed_.size()) * step_us_);
   if (!order_.has_value()) return;
   order_->Finish();
   SettleTimes();

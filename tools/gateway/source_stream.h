@@ -39,6 +39,8 @@ struct PendingPacket {
   int stream = 0;
   api::v1::Packet packet;
   bool timed = false;
+  // The packet's pts is right already, even if its dts is not.
+  bool pts_known = false;
   // Takes its place in the order of pictures, but is not handed out.
   bool dropped = false;
   // The side's tracks from this packet on, if they changed.
@@ -62,8 +64,6 @@ class SourceStream {
 
   const api::v1::Track& track() const { return converter_->track(); }
   bool ready() const { return converter_->ready(); }
-  // Presentation times are known when a packet is read, not only later.
-  bool knows_times() const { return !counts_pictures_; }
 
   // Fills `pending` from libav's packet and says whether its track changed.
   // What can't be brought into canonical form is reported and marked as
@@ -92,6 +92,7 @@ class SourceStream {
   void TakeFormatChange(const AVPacket& packet);
   void TakeOrder(const AVPacket& packet, PendingPacket* pending);
   void SettleTimes();
+  void PlaceUntimedBefore(int64_t time_us);
   void DropUnreadable(const api::v1::Packet& packet, absl::string_view what,
                       const std::string& place);
   std::string Name() const;
@@ -105,11 +106,15 @@ class SourceStream {
   bool only_presentation_times_ = false;
   // It has no times at all.
   bool counts_pictures_ = false;
+  // About one picture's time.
+  int64_t step_us_ = 0;
   std::optional<PictureOrder> order_;
   std::optional<PictureParser> parser_;
   NalCodec nal_codec_ = NalCodec::kH264;
   // Those in order_, oldest first.
   std::deque<PendingPacket*> in_order_;
+  // The stream's first ones, if they have no times; oldest first.
+  std::deque<PendingPacket*> untimed_;
   uint64_t packets_read_ = 0;
   uint64_t unreadable_packets_ = 0;
   std::optional<int64_t> next_dts_us_;
