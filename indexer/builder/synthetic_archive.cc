@@ -271,8 +271,9 @@ void SyntheticArchive::AttachmentPart(const base::Uuid& id,
 }
 
 void SyntheticArchive::Chunk(const base::Uuid& id, int64_t from_us,
-                             int64_t to_us, std::vector<stored::v1::Side> sides,
-                             std::vector<stored::v1::Gap> gaps) {
+                             int64_t to_us,
+                             const std::vector<stored::v1::Side>& sides,
+                             const std::vector<stored::v1::Gap>& gaps) {
   Session& session = At(id);
   stored::v1::Chunk chunk;
   chunk.set_suite(seal::kSuite1);

@@ -64,9 +64,9 @@ class SyntheticArchive {
   // One chunk of both sides (1,000 payload bytes each) with this window, under
   // the segment at hand.
   void Chunk(const base::Uuid& session, int64_t from_us, int64_t to_us,
-             std::vector<stored::v1::Side> sides = {stored::v1::SIDE_RESIDENT,
-                                                    stored::v1::SIDE_CLERK},
-             std::vector<stored::v1::Gap> gaps = {});
+             const std::vector<stored::v1::Side>& sides =
+                 {stored::v1::SIDE_RESIDENT, stored::v1::SIDE_CLERK},
+             const std::vector<stored::v1::Gap>& gaps = {});
   // The manifest of the segment at hand, whose window is that of its chunks.
   void Manifest(const base::Uuid& session);
   // A chunk and its manifest.

@@ -172,7 +172,7 @@ std::string SharedMedia(const std::string& name) {
   const char* folder = std::getenv("DIPTYCH_SHARED_DIR");
   for (const std::string& root : {std::string(folder == nullptr ? "" : folder),
                                   std::string("../shared")}) {
-    const std::string path = root + "/media/" + name;
+    const std::string path = absl::StrCat(root, "/media/", name);
     if (std::filesystem::exists(path)) return path;
   }
   return "";
