@@ -78,7 +78,8 @@ class Pump {
   void SendNotesUntil(int64_t time_us);
   absl::Status SendNote(const PumpNote& note);
   void Pace(const Lane& lane, int64_t dts_us);
-  void LeaveOut(Lane* lane, const api::v1::Packet& packet, std::string why);
+  void LeaveOut(Lane* lane, const api::v1::Packet& packet,
+                const std::string& why);
 
   const PumpOptions& options_;
   GatewaySession* const session_;
@@ -231,7 +232,7 @@ void Pump::Pace(const Lane& lane, int64_t dts_us) {
 }
 
 void Pump::LeaveOut(Lane* lane, const api::v1::Packet& packet,
-                    std::string why) {
+                    const std::string& why) {
   ++lane->result.left_out;
   if (lane->result.problems.size() >= limits::kMaxProblems) return;
   lane->result.problems.push_back(
