@@ -34,6 +34,21 @@ def _end_group(process, sig=signal.SIGKILL):
         pass
 
 
+def _living(group):
+    """Process ids of a process group, without those that only await burial."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+        except (OSError, IndexError):
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            found.append(int(entry.name))
+    return sorted(found)
+
+
 @atexit.register
 def _end_all():
     for process in list(_running):
@@ -180,14 +195,9 @@ class Archive:
         _end_group(process)
         process.wait()
         _running.discard(process)
-        # The others of the group are not our children: gone when none is left.
-        def gone():
-            try:
-                os.killpg(process.pid, 0)
-                return False
-            except ProcessLookupError:
-                return True
-        wait_until(gone, 10, "the daemon's processes to be gone")
+        # The others of the group are not our children.
+        wait_until(lambda: not _living(process.pid), 10,
+                   "the daemon's processes to be gone")
 
     def log(self):
         try:
@@ -243,15 +253,7 @@ class Archive:
 
     def processes(self):
         """Process ids of the daemon's group."""
-        found = []
-        for entry in pathlib.Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    if os.getpgid(int(entry.name)) == self.process.pid:
-                        found.append(int(entry.name))
-                except ProcessLookupError:
-                    pass
-        return sorted(found)
+        return _living(self.process.pid)
 
     def pid_serving(self, name):
         """The process that listens on the port of "ingest" or "audit"."""

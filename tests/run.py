@@ -216,6 +216,11 @@ def main():
                         help="only Python tests whose name contains it")
     arguments = parser.parse_args()
     flags = [f"--config={arguments.config}"] if arguments.config else []
+    # Bazel's tests see nothing of the machine that they are not told of.
+    shared = pathlib.Path(os.environ.get("DIPTYCH_SHARED_DIR",
+                                         ROOT.parent / "shared"))
+    if shared.is_dir():
+        flags.append(f"--test_env=DIPTYCH_SHARED_DIR={shared.resolve()}")
     if arguments.fast:
         os.environ["DIPTYCH_FAST"] = "1"
 

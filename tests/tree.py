@@ -2,12 +2,16 @@
 
 import os
 import pathlib
+import re
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # Folders that hold no source of ours where there is no git to ask.
 _SKIPPED_FOLDERS = {".git", ".work", "node_modules", "__pycache__"}
+
+_FOR_TESTS = re.compile(
+    r"_(test|benchmark)\.cc$|/(test|synthetic)_[a-z_]+\.(cc|h)$")
 
 
 def all_files():
@@ -34,6 +38,11 @@ def files_ending(*suffixes):
 
 def cpp_files():
     return files_ending(".cc", ".h")
+
+
+def is_for_tests(name):
+    """Whether a C++ file is a test, or is built for tests alone."""
+    return _FOR_TESTS.search(name) is not None
 
 
 def read(name):

@@ -33,10 +33,10 @@ class Kill9Test(unittest.TestCase):
             wire.Source(matroska.read(media.CLERK), wire.CLERK, 3)]
 
     def connect(self):
-        channel = wire.channel(self.archive.profile("gateway"),
-                               self.archive.address("ingest"))
-        self.addCleanup(channel.close)
-        return wire.Stream(channel)
+        self.channel = wire.channel(self.archive.profile("gateway"),
+                                    self.archive.address("ingest"))
+        self.addCleanup(self.channel.close)
+        return wire.Stream(self.channel)
 
     def send_interleaved(self, stream, after, up_to_us=None):
         """Sends both sides by time, as a call comes in."""
@@ -122,6 +122,8 @@ class Kill9Test(unittest.TestCase):
                          sum(len(s.packets) for s in self.sources))
         found = self.archive.query('clerk = "C0231"')
         self.assertEqual([s["session"] for s in found], [session])
+        # A stop waits a while for clients that are still there.
+        self.channel.close()
         self.assertEqual(self.archive.stop(), 0)
         checked = self.archive.check("--read-data")
         self.assertEqual(checked.code, 0, str(checked))

@@ -79,7 +79,7 @@ class HouseRulesTest(unittest.TestCase):
             for name, number, line in _lines(tree.cpp_files())
             if name.startswith(("archiver/", "indexer/"))
             and not name.startswith("archiver/base/log_line.")
-            and not name.endswith(("_test.cc", "_benchmark.cc"))
+            and not tree.is_for_tests(name)
             and printing.search(_comment_free(line))])
 
     def test_no_open_port_without_tls(self):
