@@ -12,7 +12,10 @@ namespace diptych::limits {
 // ---- What is cut when (ARCHITECTURE.md, "Words") ----
 inline constexpr int64_t kChunkMax_us = 1'000'000;
 inline constexpr size_t kChunkMaxPayload_bytes = 1 << 20;
+inline constexpr size_t kChunkMaxPackets = 8192;
 inline constexpr int64_t kSegmentMax_us = 10'000'000;
+// Keeps a manifest small even if a clock stands still.
+inline constexpr int kSegmentMaxChunks = 1000;
 // A packet that waited this long for the other side goes out without it.
 inline constexpr int64_t kReorderWindow_us = 1'000'000;
 // A side that gives nothing for longer has a gap.

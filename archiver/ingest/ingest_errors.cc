@@ -183,6 +183,14 @@ absl::Status SessionClosed() {
   return Error(kPrecondition, "SESSION_CLOSED", "the session is closed");
 }
 
+absl::Status Settling() {
+  api::v1::ErrorDetail detail = Detail("SETTLING");
+  detail.set_retryable(true);
+  return base::MakeError(absl::StatusCode::kUnavailable,
+                         "the session is being settled; resume in a moment",
+                         detail);
+}
+
 absl::Status TooManySessions() {
   api::v1::ErrorDetail detail = Detail("TOO_MANY_SESSIONS");
   detail.set_retryable(true);

@@ -45,6 +45,8 @@ absl::Status SideEnded(api::v1::Side side);
 absl::Status EndedWithoutClose();
 absl::Status TakenOver();
 absl::Status SessionClosed();
+// What the session's last actor wrote is not in the log yet.
+absl::Status Settling();
 absl::Status TooManySessions();
 absl::Status Draining();
 absl::Status StorageFailed();

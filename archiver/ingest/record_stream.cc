@@ -1,5 +1,6 @@
 #include "archiver/ingest/record_stream.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -222,7 +223,12 @@ class RecordStream final : public RecordReactor {
       }
       case api::v1::RecordRequest::kClose: {
         RETURN_IF_ERROR(session_->OnClose(output_, request_.close(), failed_));
-        closed_ = true;
+        ended_.insert(failed_.begin(), failed_.end());
+        for (const api::v1::CloseSide& side : request_.close().sides()) {
+          ended_.insert(side.side());
+        }
+        closed_ = std::includes(ended_.begin(), ended_.end(), sides_.begin(),
+                                sides_.end());
         return absl::OkStatus();
       }
       default:
@@ -321,6 +327,7 @@ class RecordStream final : public RecordReactor {
   std::set<api::v1::Side> sides_;
   std::map<uint32_t, api::v1::Side> side_of_track_;
   std::set<api::v1::Side> failed_;
+  std::set<api::v1::Side> ended_;
   bool closed_ = false;
 };
 

@@ -125,6 +125,8 @@ absl::Status Session::Start(int64_t start_time_us, const std::string& gateway,
   opened.set_gateway(gateway);
   opened.set_resumed(resumed_);
   writer_.emplace(std::move(start), std::move(sealer), context_->clock);
+  ++commits_in_flight_;
+  // If it can't be queued the session is not made at all.
   return context_->key_store->Submit(
       {std::move(wraps)},
       [self = shared_from_this(), opened = std::move(opened)](
@@ -140,23 +142,30 @@ absl::Status Session::Start(int64_t start_time_us, const std::string& gateway,
 void Session::OnKeysDurable(const absl::StatusOr<log::Position>& key_position,
                             stored::v1::SessionOpened opened) {
   base::MutexLock lock(&mutex_);
+  --commits_in_flight_;
   if (!key_position.ok()) return Fail(StorageFailed());
   opened.set_key_position(*key_position);
+  ++commits_in_flight_;
   const absl::Status submitted = context_->log->Submit(
       {{RecordType::kSessionOpened, opened.SerializeAsString(), ""}},
       [self = shared_from_this()](
           const absl::StatusOr<std::vector<log::Position>>& positions) {
         self->OnOpenedDurable(positions.status());
       });
-  if (!submitted.ok()) Fail(submitted);
+  if (!submitted.ok()) {
+    --commits_in_flight_;
+    Fail(submitted);
+  }
 }
 
 void Session::OnOpenedDurable(const absl::Status& status) {
   base::MutexLock lock(&mutex_);
+  --commits_in_flight_;
   if (!status.ok()) return Fail(StorageFailed());
   if (state_ != State::kOpening) return;
   state_ = State::kOpen;
   for (const auto& sink : Sinks()) SendOpened(sink);
+  ResumeParked();
 }
 
 void Session::SendOpened(const std::shared_ptr<StreamSink>& sink) {
@@ -356,9 +365,10 @@ absl::Status Session::OnPacket(const std::shared_ptr<StreamSink>& sink,
   pending.info = ToInfo(packet);
   pending.payload = std::move(*packet.mutable_payload());
   pending.arrived = last_activity_;
-  AddUndurable(pending.payload.size());
+  AddUndurable(HeldBytes(pending.payload.size(), 1));
   interleaver_.Push(std::move(pending));
-  if (interleaver_.payload_bytes() >= limits::kChunkMaxPayload_bytes) {
+  if (interleaver_.payload_bytes() >= limits::kChunkMaxPayload_bytes ||
+      interleaver_.packets() >= limits::kChunkMaxPackets) {
     Cut(/*all=*/false);
   }
   return absl::OkStatus();
@@ -503,7 +513,9 @@ bool Session::ReadyForMore(const std::shared_ptr<StreamSink>& sink) {
 }
 
 bool Session::HasRoom() const {
-  return undurable_bytes_ < limits::kMaxUndurablePerSession_bytes &&
+  // Before its keys are durable and it is open, a session takes nothing.
+  return state_ != State::kOpening &&
+         undurable_bytes_ < limits::kMaxUndurablePerSession_bytes &&
          context_->undurable_bytes.load(std::memory_order_relaxed) <
              limits::kMaxUndurable_bytes;
 }

@@ -108,8 +108,11 @@ class Session : public std::enable_shared_from_this<Session> {
   // Makes everything durable, tells the gateways, and takes no more.
   void Drain() ABSL_LOCKS_EXCLUDED(mutex_);
   bool drained() const ABSL_LOCKS_EXCLUDED(mutex_);
-  // True once nothing more can be done with it; it may be forgotten.
+  // True once nothing more can be done with it.
   bool failed() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // True while none of its records is on its way to the log, so that what the
+  // log says of the session is all there is.
+  bool settled() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   const base::Uuid& id() const { return id_; }
 
@@ -202,6 +205,10 @@ class Session : public std::enable_shared_from_this<Session> {
   bool HasRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::set<std::shared_ptr<StreamSink>> Sinks() const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What packets weigh in memory while they wait.
+  static size_t HeldBytes(size_t payload_bytes, size_t packets) {
+    return payload_bytes + packets * sizeof(media::PendingPacket);
+  }
   void AddUndurable(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReleaseUndurable(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

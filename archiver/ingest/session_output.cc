@@ -41,8 +41,9 @@ void Session::Tick() {
   if (state_ == State::kOpen) Cut(/*all=*/false);
   ResumeParked();
   const bool alone =
-      std::all_of(sides_.begin(), sides_.end(),
-                  [](const SideState& state) { return state.sink == nullptr; });
+      std::all_of(sides_.begin(), sides_.end(), [](const SideState& state) {
+        return state.sink == nullptr || state.ended;
+      });
   if (state_ == State::kOpen && alone && !draining_ &&
       context_->clock->Monotonic() - last_activity_ > limits::kAbandonAfter) {
     Cut(/*all=*/true);
@@ -51,7 +52,8 @@ void Session::Tick() {
 }
 
 bool Session::IsDue(int64_t head_dts_us) {
-  if (interleaver_.payload_bytes() >= limits::kChunkMaxPayload_bytes) {
+  if (interleaver_.payload_bytes() >= limits::kChunkMaxPayload_bytes ||
+      interleaver_.packets() >= limits::kChunkMaxPackets) {
     return true;
   }
   const absl::Duration waited =
@@ -106,21 +108,26 @@ void Session::Cut(bool all) {
       writer_->EndSegment(&records);
     }
     const int64_t limit_us = ChunkLimit(head_us);
-    std::vector<media::PendingPacket> packets =
-        interleaver_.Take(limit_us, limits::kChunkMaxPayload_bytes);
-    size_t bytes = 0;
+    std::vector<media::PendingPacket> packets = interleaver_.Take(
+        limit_us, limits::kChunkMaxPayload_bytes, limits::kChunkMaxPackets);
+    size_t payload_bytes = 0;
     int64_t last_us = head_us;
     for (const media::PendingPacket& packet : packets) {
-      bytes += packet.payload.size();
+      payload_bytes += packet.payload.size();
       last_us = std::max(last_us, packet.info.dts_us);
     }
     // A chunk that was full early ends where its packets do.
-    const bool full = bytes >= limits::kChunkMaxPayload_bytes;
+    const bool full = payload_bytes >= limits::kChunkMaxPayload_bytes ||
+                      packets.size() >= limits::kChunkMaxPackets;
+    const size_t bytes = HeldBytes(payload_bytes, packets.size());
     const int64_t window_end_us =
         full || (all && interleaver_.empty()) ? last_us + 1 : limit_us;
     status = writer_->WriteChunk(packets, head_us, window_end_us,
                                  TakeGaps(packets), &records);
-    if (!status.ok()) return Fail(status);
+    if (!status.ok()) {
+      ReleaseUndurable(bytes);
+      return Fail(status);
+    }
     cut_until_us_ = window_end_us;
     tag_times_us_.erase(
         tag_times_us_.begin(),
@@ -278,7 +285,8 @@ void Session::Fail(const absl::Status& status) {
   for (const auto& sink : Sinks()) sink->Finish(status);
   for (SideState& state : sides_) state.sink = nullptr;
   parked_.clear();
-  ReleaseUndurable(interleaver_.payload_bytes());
+  ReleaseUndurable(
+      HeldBytes(interleaver_.payload_bytes(), interleaver_.packets()));
   interleaver_ = media::Interleaver();
 }
 
@@ -308,6 +316,11 @@ bool Session::drained() const {
 bool Session::failed() const {
   base::MutexLock lock(&mutex_);
   return state_ == State::kFailed;
+}
+
+bool Session::settled() const {
+  base::MutexLock lock(&mutex_);
+  return commits_in_flight_ == 0;
 }
 
 std::set<std::shared_ptr<StreamSink>> Session::Sinks() const {

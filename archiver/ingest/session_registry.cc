@@ -108,7 +108,9 @@ Record AbandonedRecord(const stored::v1::OpenSession& session, int64_t now_us) {
 SessionRegistry::SessionRegistry(log::OpenSessions recovered)
     : log_sessions_(std::move(recovered)) {}
 
-SessionRegistry::~SessionRegistry() {
+SessionRegistry::~SessionRegistry() { StopTicking(); }
+
+void SessionRegistry::StopTicking() {
   {
     base::MutexLock lock(&mutex_);
     stopping_ = true;
@@ -136,6 +138,9 @@ void SessionRegistry::OnRecord(const Record& record, log::Position position) {
 absl::Status SessionRegistry::Start(SessionContext* context,
                                     const log::LogReader& log) {
   context_ = context;
+  log_ = &log;
+  // Gateways get their time to come back first, however long the stop was.
+  next_abandon_check_ = context_->clock->Monotonic() + limits::kAbandonAfter;
   std::vector<Record> manifests;
   {
     base::MutexLock lock(&log_mutex_);
@@ -182,11 +187,15 @@ SessionRegistry::Open(const std::shared_ptr<StreamSink>& sink,
   {
     base::MutexLock lock(&mutex_);
     if (draining_) return ingest::Draining();
-    if (const auto living = sessions_.find(*id);
-        living != sessions_.end() && !living->second->failed()) {
+    const auto living = sessions_.find(*id);
+    if (closing_.contains(*id) ||
+        (living != sessions_.end() && living->second->failed() &&
+         !living->second->settled())) {
+      return Settling();
+    }
+    if (living != sessions_.end() && !living->second->failed()) {
       session = living->second;
     } else {
-      std::optional<stored::v1::OpenSession> before;
       {
         base::MutexLock log_lock(&log_mutex_);
         if (const stored::v1::ClosedSession* closed =
@@ -195,9 +204,9 @@ SessionRegistry::Open(const std::shared_ptr<StreamSink>& sink,
                              closed->start_time_us(), closed->closed(),
                              closed->position());
         }
-        const auto found = log_sessions_.open().find(*id);
-        if (found != log_sessions_.open().end()) before = found->second;
       }
+      ASSIGN_OR_RETURN(const std::optional<stored::v1::OpenSession> before,
+                       FindOpen(*id));
       if (sessions_.size() >= limits::kMaxOpenSessions) {
         return TooManySessions();
       }
@@ -211,6 +220,35 @@ SessionRegistry::Open(const std::shared_ptr<StreamSink>& sink,
   }
   RETURN_IF_ERROR(session->Attach(sink, open));
   return session;
+}
+
+absl::StatusOr<std::optional<stored::v1::OpenSession>>
+SessionRegistry::FindOpen(const base::Uuid& id) {
+  std::optional<stored::v1::OpenSession> session;
+  {
+    base::MutexLock log_lock(&log_mutex_);
+    const auto found = log_sessions_.open().find(id);
+    if (found != log_sessions_.open().end()) session = found->second;
+  }
+  if (!session.has_value() || session->pending_chunks().empty()) return session;
+  ASSIGN_OR_RETURN(
+      std::vector<Record> manifests,
+      CompleteManifests(*session, *log_,
+                        absl::ToUnixMicros(context_->clock->Now())));
+  session->set_manifest_sha256(evidence::ManifestHash(manifests.back().header));
+  session->clear_pending_chunks();
+  // Ahead of whatever the next actor writes.
+  RETURN_IF_ERROR(context_->log->Submit(std::move(manifests), nullptr));
+  return session;
+}
+
+void SessionRegistry::ForgetFailed(const std::shared_ptr<Session>& session) {
+  base::MutexLock lock(&mutex_);
+  const auto found = sessions_.find(session->id());
+  // Another actor may have taken its place.
+  if (found != sessions_.end() && found->second == session) {
+    sessions_.erase(found);
+  }
 }
 
 void SessionRegistry::Forget(const base::Uuid& id) {
@@ -241,7 +279,7 @@ void SessionRegistry::TickLoop() {
 void SessionRegistry::Tick() {
   for (const std::shared_ptr<Session>& session : Sessions()) {
     session->Tick();
-    if (session->failed()) Forget(session->id());
+    if (session->failed() && session->settled()) ForgetFailed(session);
   }
   const absl::Duration now = context_->clock->Monotonic();
   if (now < next_abandon_check_) return;
@@ -251,24 +289,32 @@ void SessionRegistry::Tick() {
 
 void SessionRegistry::CloseAbandoned() {
   const int64_t now_us = absl::ToUnixMicros(context_->clock->Now());
-  std::vector<Record> records;
+  std::vector<base::Uuid> abandoned;
   {
     base::MutexLock lock(&mutex_);
-    base::MutexLock log_lock(&log_mutex_);
-    for (const auto& [id, session] : log_sessions_.open()) {
-      if (sessions_.contains(id) ||
-          now_us - session.last_record_time_us() <
-              absl::ToInt64Microseconds(limits::kAbandonAfter)) {
-        continue;
+    {
+      base::MutexLock log_lock(&log_mutex_);
+      for (const auto& [id, session] : log_sessions_.open()) {
+        if (!sessions_.contains(id) && !closing_.contains(id) &&
+            now_us - session.last_record_time_us() >=
+                absl::ToInt64Microseconds(limits::kAbandonAfter)) {
+          abandoned.push_back(id);
+        }
       }
-      records.push_back(AbandonedRecord(session, now_us));
     }
-    if (records.empty()) return;
-    // Under the lock, so that no actor can begin before the closing record is
-    // in the queue.
-    const absl::Status submitted =
-        context_->log->Submit(std::move(records), nullptr);
-    if (!submitted.ok()) return;
+    for (const base::Uuid& id : abandoned) {
+      const auto session = FindOpen(id);
+      if (!session.ok() || !session->has_value()) continue;
+      // Until it is in the log, nobody may open the session anew.
+      closing_.insert(id);
+      const absl::Status submitted = context_->log->Submit(
+          {AbandonedRecord(**session, now_us)},
+          [this, id](const absl::StatusOr<std::vector<log::Position>>&) {
+            base::MutexLock done_lock(&mutex_);
+            closing_.erase(id);
+          });
+      if (!submitted.ok()) closing_.erase(id);
+    }
   }
 }
 

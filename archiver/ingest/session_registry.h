@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <variant>
@@ -21,6 +22,7 @@
 #include "archiver/log/open_sessions.h"
 #include "archiver/log/record.h"
 #include "proto/api/v1/ingest.pb.h"
+#include "proto/stored/v1/records.pb.h"
 
 namespace diptych::ingest {
 
@@ -38,7 +40,7 @@ class SessionRegistry {
       ABSL_LOCKS_EXCLUDED(log_mutex_);
 
   // Writes the manifests that the last stop left undone, then lets sessions in.
-  // `context` must outlive this.
+  // `context` and `log` must outlive this.
   absl::Status Start(SessionContext* context, const log::LogReader& log)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -48,6 +50,9 @@ class SessionRegistry {
       const std::shared_ptr<StreamSink>& sink, const api::v1::Open& open,
       const std::string& gateway) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Ends the registry's own thread: no session is looked at any more.
+  void StopTicking() ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Lets no session in any more, and makes durable what has come. Returns once
   // that is done or `timeout` has passed.
   void Drain(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -56,10 +61,19 @@ class SessionRegistry {
   void TickLoop() ABSL_LOCKS_EXCLUDED(mutex_);
   void Tick() ABSL_LOCKS_EXCLUDED(mutex_);
   void CloseAbandoned() ABSL_LOCKS_EXCLUDED(mutex_, log_mutex_);
+  // What the log says of a session that is open and that no actor holds, with
+  // the manifests completed that its last actor left undone.
+  absl::StatusOr<std::optional<stored::v1::OpenSession>> FindOpen(
+      const base::Uuid& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
+      ABSL_LOCKS_EXCLUDED(log_mutex_);
   void Forget(const base::Uuid& id) ABSL_LOCKS_EXCLUDED(mutex_);
+  void ForgetFailed(const std::shared_ptr<Session>& session)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   std::vector<std::shared_ptr<Session>> Sessions() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Set once, by Start.
   SessionContext* context_ = nullptr;
+  const log::LogReader* log_ = nullptr;
 
   // Taken by commit threads; no other lock is taken under it.
   base::Mutex log_mutex_;
@@ -69,6 +83,8 @@ class SessionRegistry {
   base::CondVar stop_changed_;
   std::map<base::Uuid, std::shared_ptr<Session>> sessions_
       ABSL_GUARDED_BY(mutex_);
+  // Their closing record is on its way.
+  std::set<base::Uuid> closing_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Duration next_abandon_check_;

@@ -179,7 +179,10 @@ absl::Status SessionWriter::WriteChunk(
   digest->set_chunk(chunk.chunk());
   digest->set_body_sha256(evidence::BodyHash(record.body));
   records->push_back(std::move(record));
-  if (*segment_limit_us() <= window_end_us) EndSegment(records);
+  if (*segment_limit_us() <= window_end_us ||
+      segment_.chunks_size() >= limits::kSegmentMaxChunks) {
+    EndSegment(records);
+  }
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
@@ -35,6 +36,12 @@ Committer::~Committer() {
 absl::Status Committer::Submit(std::vector<Record> records, Done done) {
   Item item;
   for (const Record& record : records) {
+    // Here, so that it fails the caller that made it and not the store.
+    if (record.header.size() > limits::kMaxRecordHeader_bytes ||
+        record.body.size() > limits::kMaxRecordBody_bytes) {
+      return absl::InternalError(absl::StrCat("a ", RecordTypeName(record.type),
+                                              " record is over the limit"));
+    }
     item.bytes += record.header.size() + record.body.size();
   }
   item.records = std::move(records);

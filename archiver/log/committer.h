@@ -44,8 +44,8 @@ class Committer {
 
   // Queues the records; they stay together and in order. `done` is called
   // exactly once, from the calling-back thread, in the order of submission.
-  // RESOURCE_EXHAUSTED, and no call, if the queue is full; the disk's error if
-  // it has failed.
+  // RESOURCE_EXHAUSTED, and no call, if the queue is full; INTERNAL if a record
+  // is over the format's limits; the disk's error if it has failed.
   absl::Status Submit(std::vector<Record> records, Done done)
       ABSL_LOCKS_EXCLUDED(mutex_);
 

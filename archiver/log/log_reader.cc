@@ -257,7 +257,9 @@ absl::StatusOr<Position> LogReader::Scan(
           }
         }
         // The frame's own checksum holds, so its lengths can be believed.
-        bad_until = offset + frame->record_bytes();
+        // No record reaches across a volume's end.
+        bad_until = std::min<uint64_t>(offset + frame->record_bytes(),
+                                       end - volume.base);
       }
       if (problem.empty()) {
         RETURN_IF_ERROR(on_record(record));

@@ -54,10 +54,11 @@ std::optional<uint64_t> Interleaver::NextSequence(stored::v1::Side side) const {
 }
 
 std::vector<PendingPacket> Interleaver::Take(int64_t before_us,
-                                             size_t max_bytes) {
+                                             size_t max_bytes,
+                                             size_t max_packets) {
   std::vector<PendingPacket> taken;
   size_t bytes = 0;
-  while (bytes < max_bytes) {
+  while (bytes < max_bytes && taken.size() < max_packets) {
     Queue* next = nullptr;
     for (Queue& queue : queues_) {
       if (queue.empty() || queue.front().info.dts_us >= before_us) continue;

@@ -35,6 +35,7 @@ class Interleaver {
 
   bool empty() const { return queues_[0].empty() && queues_[1].empty(); }
   size_t payload_bytes() const { return payload_bytes_; }
+  size_t packets() const { return queues_[0].size() + queues_[1].size(); }
 
   // The smaller dts of the two packets that could leave next.
   std::optional<int64_t> head_dts_us() const;
@@ -47,8 +48,9 @@ class Interleaver {
   std::optional<uint64_t> NextSequence(stored::v1::Side side) const;
 
   // Takes the packets that come before `before_us`, up to and including the one
-  // that reaches `max_bytes` of payload.
-  std::vector<PendingPacket> Take(int64_t before_us, size_t max_bytes);
+  // that reaches `max_bytes` of payload, at most `max_packets`.
+  std::vector<PendingPacket> Take(int64_t before_us, size_t max_bytes,
+                                  size_t max_packets);
 
  private:
   using Queue = std::deque<PendingPacket>;

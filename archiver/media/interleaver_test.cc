@@ -29,9 +29,11 @@ class InterleaverTest : public testing::Test {
     packet.arrived = absl::Microseconds(++clock_);
     interleaver_.Push(std::move(packet));
   }
-  std::vector<int64_t> Take(int64_t before_us, size_t bytes = 1 << 20) {
+  std::vector<int64_t> Take(int64_t before_us, size_t bytes = 1 << 20,
+                            size_t packets = 1000) {
     std::vector<int64_t> times;
-    for (const PendingPacket& packet : interleaver_.Take(before_us, bytes)) {
+    for (const PendingPacket& packet :
+         interleaver_.Take(before_us, bytes, packets)) {
       times.push_back(packet.info.dts_us);
       EXPECT_EQ(packet.info.sequence, ++taken_[packet.side]);
     }
@@ -67,6 +69,8 @@ TEST_F(InterleaverTest, StopsOnceTheBytesAreReached) {
   for (int i = 0; i < 10; ++i) Push(SIDE_RESIDENT, i, 100);
   EXPECT_THAT(Take(1000, 250), ElementsAre(0, 1, 2));
   EXPECT_EQ(interleaver_.payload_bytes(), 700u);
+  EXPECT_THAT(Take(1000, 1 << 20, 2), ElementsAre(3, 4));
+  EXPECT_EQ(interleaver_.packets(), 5u);
 }
 
 TEST_F(InterleaverTest, KnowsHowFarASideHasCome) {

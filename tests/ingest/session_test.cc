@@ -252,6 +252,81 @@ TEST_F(SessionRegistryTest, ASessionThatNobodyFeedsIsAbandonedByName) {
   ExpectArchived(SIDE_CLERK, 10);
 }
 
+TEST_F(SessionRegistryTest, AFailedActorsChunksGetTheirManifestFromTheNext) {
+  const auto sink = std::make_shared<FakeSink>();
+  const auto session = Open(sink, {SIDE_CLERK});
+  Send(session.get(), sink, SIDE_CLERK, 1, 150);
+  sink->WaitDurable(SIDE_CLERK, 100);
+  // More than a record can hold: this session fails, and only it.
+  api::v1::Notes notes;
+  notes.set_side(SIDE_CLERK);
+  for (uint64_t i = 1; i <= 40; ++i) {
+    api::v1::Note* note = notes.add_notes();
+    note->set_note_sequence(i);
+    note->mutable_event()->set_type("big");
+    for (int j = 0; j < 32; ++j) {
+      api::v1::Attribute* attribute = note->mutable_event()->add_attributes();
+      attribute->set_key("k");
+      attribute->set_value(
+          std::string(limits::kMaxEventAttributeValue_bytes, 'x'));
+    }
+  }
+  const std::vector<api::v1::Note> some(notes.notes().begin(),
+                                        notes.notes().end());
+  for (int i = 0; i < 100; ++i) {
+    for (const api::v1::Note& note : some) {
+      *notes.add_notes() = note;
+      notes.mutable_notes(notes.notes_size() - 1)
+          ->set_note_sequence(static_cast<uint64_t>(notes.notes_size()));
+    }
+    if (notes.ByteSizeLong() > limits::kMaxRecordBody_bytes) break;
+  }
+  ASSERT_TRUE(session->OnNotes(sink, notes).ok());
+  EXPECT_FALSE(sink->WaitFinished().ok());
+  EXPECT_TRUE(session->failed());
+  ASSERT_TRUE(committer_->SubmitAndWait({}).ok());
+
+  const auto again = std::make_shared<FakeSink>();
+  const auto next = Open(again, {SIDE_CLERK});
+  ASSERT_NE(next, session);
+  const uint64_t durable = last_opened_.progress(0).sequence();
+  EXPECT_GE(durable, 100u);
+  Send(next.get(), again, SIDE_CLERK, durable + 1, 200);
+  ASSERT_TRUE(next->OnClose(again, MakeClose({{SIDE_CLERK, 200}}), {}).ok());
+  again->WaitReceipt();
+  ExpectArchived(SIDE_CLERK, 200);
+  std::string previous;
+  size_t covered = 0;
+  for (const auto& segment :
+       Headers<stored::v1::Segment>(RecordType::kSegment)) {
+    EXPECT_EQ(segment.previous_manifest_sha256(), previous);
+    previous = evidence::ManifestHash(segment.SerializeAsString());
+    covered += segment.chunks_size();
+  }
+  EXPECT_EQ(covered, Headers<stored::v1::Chunk>(RecordType::kChunk).size());
+}
+
+TEST_F(SessionRegistryTest, ClocksThatStandStillDoNotMakeEndlessManifests) {
+  const auto sink = std::make_shared<FakeSink>();
+  const auto session = Open(sink, {SIDE_CLERK});
+  uint64_t sequence = 0;
+  for (int chunk = 0; chunk < 2 * limits::kSegmentMaxChunks + 1; ++chunk) {
+    api::v1::Packet packet = MakePacket(SIDE_CLERK, ++sequence);
+    packet.set_pts_us(5);
+    packet.set_dts_us(5);
+    ASSERT_TRUE(session->OnPacket(sink, packet).ok());
+    clock_.Advance(absl::Microseconds(limits::kReorderWindow_us));
+    session->Tick();
+  }
+  ASSERT_TRUE(
+      session->OnClose(sink, MakeClose({{SIDE_CLERK, sequence}}), {}).ok());
+  sink->WaitReceipt();
+  for (const auto& segment :
+       Headers<stored::v1::Segment>(RecordType::kSegment)) {
+    EXPECT_LE(segment.chunks_size(), limits::kSegmentMaxChunks);
+  }
+}
+
 TEST_F(SessionRegistryTest, DrainMakesEverythingDurableAndTellsWhy) {
   const auto sink = std::make_shared<FakeSink>();
   const auto session = Open(sink, {SIDE_CLERK});

@@ -126,6 +126,8 @@ int RunWriter(const DaemonOptions& options, const sigset_t& signals) {
     reader_has_served = reader_has_served || Exists(audit_address);
     if (!reader->Reap()) continue;
     const bool short_lived = absl::Now() - reader_started < kHealthyReader;
+    // One that was told to stop removes its address file, and had served.
+    reader_has_served = reader_has_served || reader->ended_well();
     if (!reader_has_served) {
       // Wrong keys, a taken port, an index to rebuild: it has said what.
       base::LogLine(base::Severity::kError,

@@ -71,6 +71,7 @@ bool ReaderProcess::Reap() {
   int status = 0;
   if (waitpid(*pid_, &status, WNOHANG) != *pid_) return false;
   pid_.reset();
+  ended_well_ = WIFEXITED(status) && WEXITSTATUS(status) == 0;
   return true;
 }
 

@@ -28,11 +28,13 @@ class ReaderProcess {
   // Asks it to stop, waits, and kills it if it takes longer than `grace`.
   void Stop(absl::Duration grace);
 
-  bool running() const { return pid_.has_value(); }
+  // How the last one ended: by itself, with success.
+  bool ended_well() const { return ended_well_; }
 
  private:
   const DaemonOptions options_;
   std::optional<pid_t> pid_;
+  bool ended_well_ = false;
 };
 
 // In the reader's process: to be called first thing. Dies with the parent that

@@ -60,7 +60,7 @@ void ReportRecovery(absl::string_view store,
 
 class WriterImpl final : public Writer {
  public:
-  ~WriterImpl() override { Drain(); }
+  ~WriterImpl() override;
 
   absl::Status Run(const DaemonOptions& options);
   void Drain() override;
@@ -177,6 +177,16 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
   LogLine(Severity::kInfo, "serving",
           {{"role", "archiver"}, {"address", server_->address()}});
   return absl::OkStatus();
+}
+
+WriterImpl::~WriterImpl() {
+  Drain();
+  server_.reset();
+  // Whatever calls back goes before what it calls.
+  if (registry_ != nullptr) registry_->StopTicking();
+  followers_ = nullptr;
+  key_committer_.reset();
+  log_committer_.reset();
 }
 
 void WriterImpl::Drain() {
