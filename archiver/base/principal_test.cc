@@ -37,7 +37,7 @@ TEST(PrincipalTest, RefusesOtherUris) {
            base + "/gateway",
            base + "/gateway/",
            base + "/gateway/a/b",
-           base + "/root/a",
+           base + "/admin/a",
            base + "/Gateway/a",
            base + "/gateway/a b",
            base + "/gateway/a\n",
