@@ -195,6 +195,10 @@ absl::Status Session::CheckUsable() const {
 absl::Status Session::Attach(const std::shared_ptr<StreamSink>& sink,
                              const api::v1::Open& open) {
   base::MutexLock lock(&mutex_);
+  if (state_ == State::kClosing || state_ == State::kClosed) {
+    // In a moment the log has the receipt for whoever asks again.
+    return Settling();
+  }
   RETURN_IF_ERROR(CheckUsable());
   for (const api::v1::OpenSide& wanted : open.sides()) {
     const stored::v1::Side s = ToStored(wanted.side());

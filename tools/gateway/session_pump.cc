@@ -150,7 +150,7 @@ void Pump::SendPacket(Lane* lane, api::v1::Packet packet) {
   packet.set_pts_us(packet.pts_us() + lane->input.shift_us);
   packet.set_dts_us(packet.dts_us() + lane->input.shift_us);
   if (std::string wrong = WhatIsWrongWithTimes(packet); !wrong.empty()) {
-    return LeaveOut(lane, packet, std::move(wrong));
+    return LeaveOut(lane, packet, wrong);
   }
   Pace(*lane, packet.dts_us());
   if (Stopped()) return;
