@@ -39,8 +39,6 @@ class DrainTest(unittest.TestCase):
         batches = list(source.batches())
         for batch in batches[:30]:
             stream.send(packets=batch)
-        # All but what the reorder window may still hold: the rest is known to
-        # be on its way.
         stream.wait_durable(wire.CLERK, 400)
         self.assertEqual(self.archive.stop(), 0)
         stream.wait_for("draining")
@@ -48,8 +46,10 @@ class DrainTest(unittest.TestCase):
         self.assertEqual(code, grpc.StatusCode.UNAVAILABLE)
         self.assertEqual(detail.reason, "DRAINING")
         self.assertTrue(detail.retryable)
+        # What the server had read by then; what was still on its way, the
+        # gateway has.
         told = stream.durable(wire.CLERK)
-        self.assertEqual(told, 600)
+        self.assertGreaterEqual(told, 400)
 
         checked = self.archive.check("--read-data")
         self.assertEqual(checked.code, 0, str(checked))
@@ -59,7 +59,8 @@ class DrainTest(unittest.TestCase):
         opened = again.wait_for("opened")
         self.assertTrue(opened.resumed)
         self.assertEqual(opened.progress[0].sequence, told)
-        for batch in batches[30:]:
+        # From the beginning: what is there already is acknowledged again.
+        for batch in batches:
             again.send(packets=batch)
         last = len(source.packets)
         again.send(close=wire.close_message((wire.CLERK, last, 0)))
