@@ -25,6 +25,23 @@ inline constexpr int64_t kMaxReorder_us = 16'000'000;
 // Session times: pts at most ten days from the session's start.
 inline constexpr int64_t kSessionMax_us = int64_t{10} * 24 * 3600 * 1'000'000;
 
+// ---- Clocks ----
+// An anchor that disagrees with a track's mapping by more is a jump.
+inline constexpr int64_t kClockJump_us = 500'000;
+// The mapping follows drift no faster than this, to either side.
+inline constexpr int64_t kMaxDrift_ppb = 500'000;
+// Disagreement below this, or below the anchor's own uncertainty, is noise.
+inline constexpr int64_t kClockNoise_us = 2'000;
+// Over what time a disagreement is worked off.
+inline constexpr int64_t kClockHorizon_us = 10'000'000;
+// Anchors that a track's estimate rests on.
+inline constexpr size_t kClockAnchors = 16;
+// A clock whose first anchor disagrees by more does not tell the time of day:
+// only its pace counts.
+inline constexpr int64_t kTrustedWallClock_us = 2'000'000;
+// Changes of one session's mappings that are recorded; after that they stand.
+inline constexpr size_t kMaxClockChanges = 20'000;
+
 // ---- Ingest ----
 inline constexpr int kMaxMessage_bytes = 4 << 20;
 inline constexpr size_t kMaxPacket_bytes = 2 << 20;
@@ -55,6 +72,20 @@ inline constexpr size_t kReplayWindow_packets = 1024;
 // over either is not read from until it is under again.
 inline constexpr size_t kMaxUndurablePerSession_bytes = 8 << 20;
 inline constexpr size_t kMaxUndurable_bytes = size_t{256} << 20;
+// New sessions are refused above this; what is left is for the open ones.
+inline constexpr size_t kAdmissionUndurable_bytes = size_t{160} << 20;
+// What a refused gateway is told to wait before it asks again.
+inline constexpr absl::Duration kRefusedRetryAfter = absl::Seconds(2);
+// A session over this much is asked to slow down, for so long and not oftener.
+inline constexpr size_t kSlowDownAbove_bytes = 4 << 20;
+inline constexpr absl::Duration kSlowDownPause = absl::Milliseconds(250);
+inline constexpr absl::Duration kSlowDownEvery = absl::Seconds(1);
+// A side that gives nothing for this long degrades its session; with the tick
+// and a commit it is said within 5 s.
+inline constexpr absl::Duration kSideStalled = absl::Seconds(4);
+// Sets of tracks of a session that are remembered, so that one that returns
+// needs no new span.
+inline constexpr size_t kRememberedSpans = 16;
 // A session without data for this long is closed as abandoned.
 inline constexpr absl::Duration kAbandonAfter = absl::Minutes(15);
 inline constexpr absl::Duration kDrainTimeout = absl::Seconds(20);

@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/limits.h"
 #include "proto/api/v1/common.pb.h"
@@ -24,6 +25,15 @@ api::v1::ErrorDetail Detail(absl::string_view reason) {
 absl::Status Error(absl::StatusCode code, absl::string_view reason,
                    absl::string_view message) {
   return base::MakeError(code, message, Detail(reason));
+}
+
+// New sessions only: whoever asks again later may be let in.
+absl::Status Refused(absl::string_view reason, absl::string_view message) {
+  api::v1::ErrorDetail detail = Detail(reason);
+  detail.set_retryable(true);
+  detail.set_retry_after_ms(static_cast<uint32_t>(
+      absl::ToInt64Milliseconds(limits::kRefusedRetryAfter)));
+  return base::MakeError(absl::StatusCode::kResourceExhausted, message, detail);
 }
 
 absl::string_view SideName(api::v1::Side side) {
@@ -192,12 +202,32 @@ absl::Status Settling() {
 }
 
 absl::Status TooManySessions() {
-  api::v1::ErrorDetail detail = Detail("TOO_MANY_SESSIONS");
+  return Refused("TOO_MANY_SESSIONS",
+                 absl::StrCat("no more than ", limits::kMaxOpenSessions,
+                              " sessions may be open; try again later"));
+}
+
+absl::Status NoSpace(uint64_t free_bytes, uint64_t reserve_bytes) {
+  return Refused(
+      "NO_SPACE",
+      absl::StrCat("the archive's disk has ", free_bytes, " bytes left and ",
+                   reserve_bytes,
+                   " are kept for open sessions; new sessions are refused "
+                   "until there is space again"));
+}
+
+absl::Status Overloaded() {
+  return Refused("OVERLOADED",
+                 "the archive has as much in hand as it can make durable; open "
+                 "sessions go on, try again later");
+}
+
+absl::Status StorageUnhealthy(absl::string_view why) {
+  api::v1::ErrorDetail detail = Detail("STORAGE_UNHEALTHY");
   detail.set_retryable(true);
-  return base::MakeError(absl::StatusCode::kResourceExhausted,
-                         absl::StrCat("no more than ", limits::kMaxOpenSessions,
-                                      " sessions may be open; try again later"),
-                         detail);
+  detail.set_retry_after_ms(static_cast<uint32_t>(
+      absl::ToInt64Milliseconds(limits::kRefusedRetryAfter)));
+  return base::MakeError(absl::StatusCode::kUnavailable, why, detail);
 }
 
 absl::Status Draining() {

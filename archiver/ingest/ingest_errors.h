@@ -49,6 +49,12 @@ absl::Status SessionClosed();
 absl::Status Settling();
 absl::Status TooManySessions();
 absl::Status Draining();
+// New sessions are refused, open ones go on: the disk has only what is reserved
+// for those, or memory is taken up by what is not durable yet.
+absl::Status NoSpace(uint64_t free_bytes, uint64_t reserve_bytes);
+absl::Status Overloaded();
+// Nothing becomes durable right now, for this reason.
+absl::Status StorageUnhealthy(absl::string_view why);
 absl::Status StorageFailed();
 
 }  // namespace diptych::ingest

@@ -49,6 +49,8 @@ class StreamSink {
 struct SessionContext {
   const stored::v1::ArchiveConfig* archive = nullptr;
   base::Clock* clock = nullptr;
+  // Why no new session can be taken; null: there is always room. Thread-safe.
+  std::function<absl::Status()> admit;
   log::Committer* log = nullptr;
   log::Committer* key_store = nullptr;
   // Received and not yet durable, over all sessions.

@@ -118,7 +118,10 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
       session.set_key_position(opened.key_position());
       session.set_last_record_time_us(opened.record_time_us());
       session.set_gateway(opened.gateway());
-      if (!opened.resumed()) session.set_start_time_us(opened.start_time_us());
+      if (!opened.resumed()) {
+        session.set_start_time_us(opened.start_time_us());
+        session.set_state(stored::v1::SESSION_STATE_OPEN);
+      }
       return absl::OkStatus();
     }
     case RecordType::kSpanStarted: {
@@ -188,6 +191,28 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
                                     }),
                      pending->end());
       session->set_manifest_sha256(evidence::ManifestHash(header));
+      return absl::OkStatus();
+    }
+    case RecordType::kStateChanged: {
+      ASSIGN_OR_RETURN(const auto changed,
+                       Parse<stored::v1::StateChanged>(type, header));
+      ASSIGN_OR_RETURN(stored::v1::OpenSession* const session,
+                       Find(changed.session_id()));
+      session->set_state(changed.state());
+      *session->mutable_troubles() = changed.troubles();
+      return absl::OkStatus();
+    }
+    case RecordType::kClockChanged: {
+      ASSIGN_OR_RETURN(auto changed,
+                       Parse<stored::v1::ClockChanged>(type, header));
+      ASSIGN_OR_RETURN(stored::v1::OpenSession* const session,
+                       Find(changed.session_id()));
+      for (auto& clock : *session->mutable_clocks()) {
+        if (clock.track_id() != changed.track_id()) continue;
+        clock = std::move(changed);
+        return absl::OkStatus();
+      }
+      *session->add_clocks() = std::move(changed);
       return absl::OkStatus();
     }
     case RecordType::kSessionClosed: {

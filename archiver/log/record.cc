@@ -26,6 +26,10 @@ absl::string_view RecordTypeName(RecordType type) {
       return "SessionClosed";
     case RecordType::kAccess:
       return "Access";
+    case RecordType::kStateChanged:
+      return "StateChanged";
+    case RecordType::kClockChanged:
+      return "ClockChanged";
     case RecordType::kKeyWraps:
       return "KeyWraps";
   }

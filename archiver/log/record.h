@@ -24,6 +24,8 @@ enum class RecordType : uint8_t {
   kSegment = 8,
   kSessionClosed = 9,
   kAccess = 10,
+  kStateChanged = 11,
+  kClockChanged = 12,
   kKeyWraps = 64,
 };
 

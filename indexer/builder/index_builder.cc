@@ -358,6 +358,8 @@ absl::Status IndexBuilder::ApplyRecord(const StoredRecord& record, Work* work) {
       return ApplySnapshot(record, work);
     case RecordType::kVolumeHeader:
     case RecordType::kAccess:
+    case RecordType::kStateChanged:
+    case RecordType::kClockChanged:
     case RecordType::kKeyWraps:
       return absl::OkStatus();
   }
