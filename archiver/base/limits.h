@@ -33,7 +33,7 @@ inline constexpr int64_t kMaxDrift_ppb = 500'000;
 // Disagreement below this, or below the anchor's own uncertainty, is noise.
 inline constexpr int64_t kClockNoise_us = 2'000;
 // Over what time a disagreement is worked off.
-inline constexpr int64_t kClockHorizon_us = 10'000'000;
+inline constexpr int64_t kClockHorizon_us = 30'000'000;
 // Anchors that a track's estimate rests on.
 inline constexpr size_t kClockAnchors = 16;
 // A clock whose first anchor disagrees by more does not tell the time of day:
@@ -83,6 +83,8 @@ inline constexpr absl::Duration kSlowDownEvery = absl::Seconds(1);
 // A side that gives nothing for this long degrades its session; with the tick
 // and a commit it is said within 5 s.
 inline constexpr absl::Duration kSideStalled = absl::Seconds(4);
+// Key frames and slower sending asked for, to a gateway that does not read.
+inline constexpr size_t kMaxQueuedResponses = 64;
 // Sets of tracks of a session that are remembered, so that one that returns
 // needs no new span.
 inline constexpr size_t kRememberedSpans = 16;

@@ -189,6 +189,15 @@ absl::Status TakenOver() {
                "a newer stream carries this session's side now");
 }
 
+absl::Status SideTakenOver(api::v1::Side side) {
+  api::v1::ErrorDetail detail = Detail("TAKEN_OVER");
+  detail.set_side(side);
+  return base::MakeError(
+      absl::StatusCode::kAborted,
+      absl::StrCat("a newer stream carries side ", SideName(side), " now"),
+      detail);
+}
+
 absl::Status SessionClosed() {
   return Error(kPrecondition, "SESSION_CLOSED", "the session is closed");
 }

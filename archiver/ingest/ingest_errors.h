@@ -24,8 +24,7 @@ absl::Status TooManyInMessage(absl::string_view reason, absl::string_view what,
                               size_t limit);
 absl::Status BadSessionId();
 absl::Status BadOpen(absl::string_view message);
-// A side that another living stream carries with other tracks, or that one
-// message declares twice.
+// A side that one message declares twice.
 absl::Status SideConflict(api::v1::Side side, absl::string_view message);
 absl::Status UnknownTrack(uint32_t track_id);
 absl::Status BadTime(uint32_t track_id, uint64_t sequence,
@@ -43,7 +42,9 @@ absl::Status CloseMismatch(api::v1::Side side, uint64_t declared,
                            uint64_t received);
 absl::Status SideEnded(api::v1::Side side);
 absl::Status EndedWithoutClose();
+// A newer stream carries the stream's sides, or (with `side`) one of them.
 absl::Status TakenOver();
+absl::Status SideTakenOver(api::v1::Side side);
 absl::Status SessionClosed();
 // What the session's last actor wrote is not in the log yet.
 absl::Status Settling();

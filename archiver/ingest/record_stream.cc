@@ -49,6 +49,9 @@ class StreamOutput final : public StreamSink {
       ABSL_LOCKS_EXCLUDED(mutex_) {
     base::MutexLock lock(&mutex_);
     if (reactor_ == nullptr || final_status_.has_value()) return;
+    // A client that does not read needs no more wishes.
+    const bool wish = response.has_slow_down() || response.has_keyframe_wanted();
+    if (wish && queue_.size() >= limits::kMaxQueuedResponses) return;
     queue_.push_back(std::move(response));
     WriteNext();
   }
@@ -76,9 +79,17 @@ class StreamOutput final : public StreamSink {
     reactor_->StartRead(request_);
   }
 
-  void SetSideStatus(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_) {
-    base::MutexLock lock(&mutex_);
-    if (side_status_.ok()) side_status_ = status;
+  void FailSide(api::v1::Side side, const absl::Status& status) override
+      ABSL_LOCKS_EXCLUDED(mutex_) {
+    api::v1::RecordResponse response;
+    response.mutable_side_failed()->set_side(side);
+    *response.mutable_side_failed()->mutable_status() =
+        base::ToRpcStatus(status);
+    {
+      base::MutexLock lock(&mutex_);
+      if (side_status_.ok()) side_status_ = status;
+    }
+    Send(std::move(response));
   }
 
   void OnWriteDone(bool ok) ABSL_LOCKS_EXCLUDED(mutex_) {
@@ -122,8 +133,8 @@ class StreamOutput final : public StreamSink {
   base::Mutex mutex_;
   RecordReactor* reactor_ ABSL_GUARDED_BY(mutex_) = nullptr;
   api::v1::RecordRequest* request_ ABSL_GUARDED_BY(mutex_) = nullptr;
-  // Bounded: opened, receipt, draining once each, key frame wishes one in ten
-  // seconds a track, failures one a side.
+  // Bounded: opened, receipt, draining once each, failures two a side, and
+  // wishes up to limits::kMaxQueuedResponses.
   std::deque<api::v1::RecordResponse> queue_ ABSL_GUARDED_BY(mutex_);
   std::map<api::v1::Side, api::v1::SideProgress> progress_
       ABSL_GUARDED_BY(mutex_);
@@ -222,6 +233,12 @@ class RecordStream final : public RecordReactor {
         return OfSide(side.side(), status);
       }
       case api::v1::RecordRequest::kClose: {
+        const std::set<api::v1::Side> carried = session_->SidesOf(output_);
+        for (const api::v1::Side side : sides_) {
+          // A newer stream has it, and the gateway was told.
+          if (!carried.contains(side)) failed_.insert(side);
+        }
+        if (carried.empty()) return TakenOver();
         RETURN_IF_ERROR(session_->OnClose(output_, request_.close(), failed_));
         ended_.insert(failed_.begin(), failed_.end());
         for (const api::v1::CloseSide& side : request_.close().sides()) {
@@ -308,12 +325,7 @@ class RecordStream final : public RecordReactor {
                          detail->side() == side && !detail->retryable();
     if (!of_side || failed_.size() + 1 >= sides_.size()) return status;
     failed_.insert(side);
-    output_->SetSideStatus(Named(status));
-    api::v1::RecordResponse response;
-    response.mutable_side_failed()->set_side(side);
-    *response.mutable_side_failed()->mutable_status() =
-        base::ToRpcStatus(Named(status));
-    output_->Send(std::move(response));
+    output_->FailSide(side, Named(status));
     return absl::OkStatus();
   }
 

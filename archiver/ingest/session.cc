@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
@@ -12,26 +11,25 @@
 #include <utility>
 #include <vector>
 
+#include <google/protobuf/util/time_util.h>
+
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "archiver/base/errors.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
 #include "archiver/base/status_macros.h"
-#include "archiver/base/tag_keys.h"
 #include "archiver/ingest/ingest_errors.h"
 #include "archiver/ingest/request_check.h"
 #include "archiver/ingest/session_writer.h"
 #include "archiver/ingest/stored_form.h"
 #include "archiver/log/record.h"
+#include "archiver/media/canonical.h"
 #include "archiver/media/interleaver.h"
-#include "archiver/media/packet_table.h"
 #include "archiver/seal/session_sealer.h"
-#include "archiver/seal/sha256.h"
 #include "proto/api/v1/ingest.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
@@ -40,28 +38,6 @@ namespace {
 
 using log::Record;
 using log::RecordType;
-
-// What makes a packet the same packet: everything that is archived of it.
-std::string PacketHash(const api::v1::Packet& packet) {
-  return seal::Sha256(absl::StrCat(
-      packet.track_id(), " ", packet.pts_us(), " ", packet.dts_us(), " ",
-      packet.key_frame(), " ", packet.discard(), " ", packet.payload()));
-}
-
-media::PacketInfo ToInfo(const api::v1::Packet& packet) {
-  media::PacketInfo info;
-  info.track_id = packet.track_id();
-  info.sequence = packet.sequence();
-  info.pts_us = packet.pts_us();
-  info.dts_us = packet.dts_us();
-  info.duration_us = packet.duration_us();
-  info.key_frame = packet.key_frame();
-  info.discard = packet.discard();
-  info.skip_start_samples = packet.skip_start_samples();
-  info.skip_end_samples = packet.skip_end_samples();
-  info.payload_bytes = static_cast<uint32_t>(packet.payload().size());
-  return info;
-}
 
 }  // namespace
 
@@ -105,10 +81,23 @@ absl::Status Session::Start(int64_t start_time_us, const std::string& gateway,
       state.totals = totals;
       state.received = state.durable = totals.last_sequence();
       state.notes_received = state.notes_durable = totals.last_note();
-      if (totals.packets() > 0) state.covered_until_us = totals.end_us();
+      if (totals.packets() > 0) {
+        coverage_.Restore(totals.side(), totals.end_us());
+      }
     }
+    for (const stored::v1::ClockChanged& clock : before->clocks()) {
+      // One whose first packet the crash took never came to hold.
+      if (clock.first_sequence() > side(clock.side()).received) continue;
+      TrackState& track = tracks_[clock.track_id()];
+      track.side = clock.side();
+      track.clock.Restore(clock);
+    }
+    recovered_ = true;
   }
-  for (const stored::v1::Side s : kSides) side(s).totals.set_side(s);
+  for (const stored::v1::Side s : kSides) {
+    side(s).totals.set_side(s);
+    side(s).last_heard = last_activity_;
+  }
   ASSIGN_OR_RETURN(seal::SessionSealer sealer,
                    seal::SessionSealer::Create(*context_->archive, id_,
                                                start.epoch, first_segment));
@@ -164,6 +153,10 @@ void Session::OnOpenedDurable(const absl::Status& status) {
   if (!status.ok()) return Fail(StorageFailed());
   if (state_ != State::kOpening) return;
   state_ = State::kOpen;
+  if (recovered_) {
+    recovered_ = false;
+    ChangeState(stored::v1::SESSION_STATE_RECOVERED, {});
+  }
   for (const auto& sink : Sinks()) SendOpened(sink);
   ResumeParked();
 }
@@ -172,6 +165,8 @@ void Session::SendOpened(const std::shared_ptr<StreamSink>& sink) {
   api::v1::RecordResponse response;
   api::v1::Opened* opened = response.mutable_opened();
   opened->set_resumed(resumed_);
+  *opened->mutable_start_time() =
+      google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(start_time_us_);
   for (const stored::v1::Side s : kSides) {
     const SideState& state = side(s);
     if (state.sink != sink) continue;
@@ -202,14 +197,6 @@ absl::Status Session::Attach(const std::shared_ptr<StreamSink>& sink,
   RETURN_IF_ERROR(CheckUsable());
   for (const api::v1::OpenSide& wanted : open.sides()) {
     const stored::v1::Side s = ToStored(wanted.side());
-    SideState& state = side(s);
-    const bool same =
-        std::equal(state.tracks.begin(), state.tracks.end(),
-                   wanted.tracks().begin(), wanted.tracks().end(), SameTrack);
-    if (state.sink != nullptr && !same) {
-      return SideConflict(wanted.side(),
-                          "is carried by another stream with other tracks");
-    }
     for (const api::v1::Track& track : wanted.tracks()) {
       const auto known = tracks_.find(track.track_id());
       if (known != tracks_.end() && known->second.side != s) {
@@ -224,20 +211,42 @@ absl::Status Session::Attach(const std::shared_ptr<StreamSink>& sink,
     const stored::v1::Side s = ToStored(wanted.side());
     SideState& state = side(s);
     if (state.sink != nullptr && state.sink != sink) {
-      const std::shared_ptr<StreamSink> old = state.sink;
-      for (SideState& other : sides_) {
-        if (other.sink == old) other.sink = nullptr;
+      const std::shared_ptr<StreamSink> old =
+          std::exchange(state.sink, nullptr);
+      if (Sinks().contains(old)) {
+        // Its other side is not touched.
+        old->FailSide(wanted.side(), SideTakenOver(wanted.side()));
+      } else {
+        parked_.erase(old);
+        old->Finish(TakenOver());
       }
-      parked_.erase(old);
-      old->Finish(TakenOver());
     }
     state.opened = true;
     state.ended = false;
     state.sink = sink;
+    state.last_heard = last_activity_;
     RETURN_IF_ERROR(SetSideTracks(s, wanted));
   }
-  if (state_ == State::kOpen) SendOpened(sink);
-  return absl::OkStatus();
+  if (state_ != State::kOpen) return absl::OkStatus();
+  // The gateway may have forgotten what an earlier stream of its sent, so it is
+  // told when all of that is durable.
+  Cut(/*all=*/true);
+  RETURN_IF_ERROR(failure_);
+  return context_->log->Submit(
+      {}, [self = shared_from_this(), sink](const auto& done) {
+        base::MutexLock told(&self->mutex_);
+        if (done.ok() && self->Sinks().contains(sink)) self->SendOpened(sink);
+      });
+}
+
+std::set<api::v1::Side> Session::SidesOf(
+    const std::shared_ptr<StreamSink>& sink) const {
+  base::MutexLock lock(&mutex_);
+  std::set<api::v1::Side> carried;
+  for (size_t i = 0; i < kSides.size(); ++i) {
+    if (sides_[i].sink == sink) carried.insert(ToWire(kSides[i]));
+  }
+  return carried;
 }
 
 absl::Status Session::SetSideTracks(stored::v1::Side s,
@@ -251,9 +260,20 @@ absl::Status Session::SetSideTracks(stored::v1::Side s,
   // What came under the old tracks belongs to the old span.
   Cut(/*all=*/true);
   RETURN_IF_ERROR(failure_);
+  for (const api::v1::Track& track : state.tracks) {
+    const bool stays =
+        std::any_of(wanted.tracks().begin(), wanted.tracks().end(),
+                    [&](const api::v1::Track& t) {
+                      return t.track_id() == track.track_id();
+                    });
+    if (!stays) coverage_.RemoveTrack(track.track_id());
+  }
   state.tracks.assign(wanted.tracks().begin(), wanted.tracks().end());
   for (const api::v1::Track& track : state.tracks) {
-    tracks_[track.track_id()].side = s;
+    TrackState& known = tracks_[track.track_id()];
+    known.side = s;
+    known.video = media::IsVideo(track.codec());
+    coverage_.AddTrack(s, track.track_id());
   }
   span_stale_ = true;
   return absl::OkStatus();
@@ -283,176 +303,6 @@ void Session::Detach(const std::shared_ptr<StreamSink>& sink,
   if (tell.has_value()) sink->Finish(*tell);
 }
 
-absl::StatusOr<stored::v1::Side> Session::SideOfSink(
-    const std::shared_ptr<StreamSink>& sink, api::v1::Side wanted) const {
-  for (size_t i = 0; i < kSides.size(); ++i) {
-    if (ToWire(kSides[i]) == wanted && sides_[i].sink == sink) return kSides[i];
-  }
-  return BadOpen("this stream does not carry that side");
-}
-
-absl::Status Session::CheckReplay(SideState* state, stored::v1::Side s,
-                                  const api::v1::Packet& packet) {
-  const auto found = std::lower_bound(
-      state->window.begin(), state->window.end(), packet.sequence(),
-      [](const Replay& replay, uint64_t sequence) {
-        return replay.sequence < sequence;
-      });
-  if (found == state->window.end() || found->sequence != packet.sequence()) {
-    context_->old_replays.fetch_add(1, std::memory_order_relaxed);
-  } else {
-    const std::string hash = PacketHash(packet);
-    if (found->sha256 != hash) {
-      return SequenceReused(ToWire(s), packet.sequence(), found->sha256, hash);
-    }
-  }
-  if (packet.sequence() <= state->durable) {
-    api::v1::SideProgress progress;
-    progress.set_side(ToWire(s));
-    progress.set_sequence(state->durable);
-    progress.set_note_sequence(state->notes_durable);
-    state->sink->SendDurable(progress);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Session::OnPacket(const std::shared_ptr<StreamSink>& sink,
-                               api::v1::Packet packet) {
-  base::MutexLock lock(&mutex_);
-  RETURN_IF_ERROR(CheckUsable());
-  const auto track_state = tracks_.find(packet.track_id());
-  if (track_state == tracks_.end() ||
-      side(track_state->second.side).sink != sink) {
-    return UnknownTrack(packet.track_id());
-  }
-  const stored::v1::Side s = track_state->second.side;
-  SideState& state = side(s);
-  api::v1::ErrorDetail place;
-  place.set_side(ToWire(s));
-  if (state.ended) return SideEnded(ToWire(s));
-  const auto track = std::find_if(state.tracks.begin(), state.tracks.end(),
-                                  [&](const api::v1::Track& t) {
-                                    return t.track_id() == packet.track_id();
-                                  });
-  if (track == state.tracks.end()) {
-    return base::WithDetail(UnknownTrack(packet.track_id()), place);
-  }
-  if (packet.sequence() > 0 && packet.sequence() <= state.received) {
-    return CheckReplay(&state, s, packet);
-  }
-  if (packet.sequence() != state.received + 1) {
-    return SequenceGap(ToWire(s), state.received + 1, packet.sequence(),
-                       /*note=*/false);
-  }
-  RETURN_IF_ERROR(base::WithDetail(CheckPacket(*track, packet), place));
-  std::optional<int64_t>& last_dts_us = track_state->second.last_dts_us;
-  if (last_dts_us.has_value() && packet.dts_us() < *last_dts_us) {
-    return base::WithDetail(
-        BadTime(packet.track_id(), packet.sequence(),
-                absl::StrCat("dts goes back from ", *last_dts_us, " to ",
-                             packet.dts_us(), " us")),
-        place);
-  }
-
-  last_dts_us = packet.dts_us();
-  if (packet.key_frame()) {
-    track_state->second.last_key_pts_us = packet.pts_us();
-  }
-  last_activity_ = context_->clock->Monotonic();
-  state.received = packet.sequence();
-  state.window.push_back({packet.sequence(), PacketHash(packet)});
-  if (state.window.size() > limits::kReplayWindow_packets) {
-    state.window.pop_front();
-  }
-  media::PendingPacket pending;
-  pending.side = s;
-  pending.info = ToInfo(packet);
-  pending.payload = std::move(*packet.mutable_payload());
-  pending.arrived = last_activity_;
-  AddUndurable(HeldBytes(pending.payload.size(), 1));
-  interleaver_.Push(std::move(pending));
-  if (interleaver_.payload_bytes() >= limits::kChunkMaxPayload_bytes ||
-      interleaver_.packets() >= limits::kChunkMaxPackets) {
-    Cut(/*all=*/false);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Session::TakeNote(stored::v1::Side s, const api::v1::Note& note,
-                               stored::v1::NoteList* list,
-                               std::vector<Record>* records) {
-  SideState& state = side(s);
-  if (note.note_sequence() > 0 &&
-      note.note_sequence() <= state.notes_received) {
-    return absl::OkStatus();
-  }
-  if (note.note_sequence() != state.notes_received + 1) {
-    return SequenceGap(ToWire(s), state.notes_received + 1,
-                       note.note_sequence(), /*note=*/true);
-  }
-  if (state.notes_received >= limits::kMaxNotesPerSide) {
-    return BadNote(ToWire(s), note.note_sequence(),
-                   "a side has no room for more notes");
-  }
-  RETURN_IF_ERROR(CheckNote(ToWire(s), note));
-  if (note.kind_case() == api::v1::Note::kAttachmentPart) {
-    const api::v1::AttachmentPart& part = note.attachment_part();
-    if (attachment_next_.size() >= limits::kMaxAttachmentsPerSession &&
-        !attachment_next_.contains(part.attachment_id())) {
-      return BadNote(ToWire(s), note.note_sequence(),
-                     "a session has no room for more attachments");
-    }
-    // After a restart the parts before are only known to be durable.
-    const auto [next, first] =
-        attachment_next_.try_emplace(part.attachment_id(), part.offset());
-    if (next->second != part.offset() ||
-        (first && !resumed_ && part.offset() != 0)) {
-      return BadNote(ToWire(s), note.note_sequence(),
-                     "an attachment's part does not follow the one before");
-    }
-    next->second += part.data().size();
-    // Keeps the notes in the order of their numbers.
-    if (list->notes_size() > 0) {
-      records->push_back(writer_->WriteNotes(s, *list));
-      list->Clear();
-    }
-    records->push_back(writer_->WriteAttachmentPart(
-        s, note.note_sequence(), part.attachment_id(), part.offset(),
-        part.data()));
-  } else {
-    *list->add_notes() = ToStored(note);
-    if (note.kind_case() == api::v1::Note::kTag &&
-        !base::IsWholeSessionKey(note.tag().key())) {
-      tag_times_us_.insert(note.at_us());
-      // Late: what is cut stays as it is, but no more joins it.
-      if (note.at_us() < cut_until_us_) writer_->EndSegment(records);
-    }
-  }
-  state.notes_received = note.note_sequence();
-  return absl::OkStatus();
-}
-
-absl::Status Session::OnNotes(const std::shared_ptr<StreamSink>& sink,
-                              const api::v1::Notes& notes) {
-  base::MutexLock lock(&mutex_);
-  RETURN_IF_ERROR(CheckUsable());
-  ASSIGN_OR_RETURN(const stored::v1::Side s, SideOfSink(sink, notes.side()));
-  last_activity_ = context_->clock->Monotonic();
-  stored::v1::NoteList list;
-  std::vector<Record> records;
-  absl::Status status;
-  for (const api::v1::Note& note : notes.notes()) {
-    status = TakeNote(s, note, &list, &records);
-    if (!status.ok()) break;
-  }
-  if (list.notes_size() > 0) records.push_back(writer_->WriteNotes(s, list));
-  size_t bytes = 0;
-  for (const Record& record : records) bytes += record.body.size();
-  AddUndurable(bytes);
-  Commit(std::move(records), bytes);
-  return status;
-}
-
 absl::Status Session::OnTracksChanged(const std::shared_ptr<StreamSink>& sink,
                                       const api::v1::OpenSide& wanted) {
   base::MutexLock lock(&mutex_);
@@ -474,10 +324,13 @@ absl::Status Session::OnClose(const std::shared_ptr<StreamSink>& sink,
   base::MutexLock lock(&mutex_);
   RETURN_IF_ERROR(CheckUsable());
   for (const api::v1::CloseSide& wanted : close.sides()) {
-    ASSIGN_OR_RETURN(const stored::v1::Side s, SideOfSink(sink, wanted.side()));
-    SideState& state = side(s);
+    SideState& state = side(ToStored(wanted.side()));
+    if (failed.contains(wanted.side())) {
+      if (state.sink == sink) state.declared = wanted.final_sequence();
+      continue;
+    }
+    RETURN_IF_ERROR(SideOfSink(sink, wanted.side()).status());
     state.declared = wanted.final_sequence();
-    if (failed.contains(wanted.side())) continue;
     if (wanted.final_sequence() != state.received) {
       return CloseMismatch(wanted.side(), wanted.final_sequence(),
                            state.received);
@@ -488,7 +341,8 @@ absl::Status Session::OnClose(const std::shared_ptr<StreamSink>& sink,
     }
   }
   for (const api::v1::CloseSide& wanted : close.sides()) {
-    side(ToStored(wanted.side())).ended = true;
+    SideState& state = side(ToStored(wanted.side()));
+    if (state.sink == sink) state.ended = true;
   }
   // Nothing more can come of these on this stream.
   for (SideState& state : sides_) {
@@ -507,28 +361,6 @@ bool Session::MayClose() const {
          std::all_of(sides_.begin(), sides_.end(), [](const SideState& state) {
            return !state.opened || state.ended;
          });
-}
-
-bool Session::ReadyForMore(const std::shared_ptr<StreamSink>& sink) {
-  base::MutexLock lock(&mutex_);
-  if (HasRoom()) return true;
-  parked_.insert(sink);
-  return false;
-}
-
-bool Session::HasRoom() const {
-  // Before its keys are durable and it is open, a session takes nothing.
-  return state_ != State::kOpening &&
-         undurable_bytes_ < limits::kMaxUndurablePerSession_bytes &&
-         context_->undurable_bytes.load(std::memory_order_relaxed) <
-             limits::kMaxUndurable_bytes;
-}
-
-void Session::ResumeParked() {
-  if (parked_.empty() || !HasRoom()) return;
-  const std::set<std::shared_ptr<StreamSink>> parked = std::move(parked_);
-  parked_.clear();
-  for (const auto& sink : parked) sink->Resume();
 }
 
 }  // namespace diptych::ingest

@@ -20,10 +20,13 @@
 #include "archiver/base/clock.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/mutex.h"
+#include "archiver/ingest/coverage.h"
 #include "archiver/ingest/session_writer.h"
+#include "archiver/ingest/track_clock.h"
 #include "archiver/log/committer.h"
 #include "archiver/log/record.h"
 #include "archiver/media/interleaver.h"
+#include "archiver/media/packet_table.h"
 #include "proto/api/v1/ingest.pb.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "proto/stored/v1/records.pb.h"
@@ -39,6 +42,8 @@ class StreamSink {
   virtual void Send(api::v1::RecordResponse response) = 0;
   // Like Send, but a newer one takes an unsent older one's place.
   virtual void SendDurable(const api::v1::SideProgress& progress) = 0;
+  // This side is refused from here on, the stream's other one goes on.
+  virtual void FailSide(api::v1::Side side, const absl::Status& status) = 0;
   // Ends the stream after what was sent. Later calls do nothing.
   virtual void Finish(const absl::Status& status) = 0;
   // There is room again: reads on.
@@ -74,8 +79,10 @@ class Session : public std::enable_shared_from_this<Session> {
       const std::string& gateway, const stored::v1::OpenSession* before,
       std::function<void(const base::Uuid&)> on_closed);
 
-  // Takes the sides over for `sink`, which is sent `opened` once the session's
-  // keys are durable, and may send nothing before. `open` has passed CheckOpen.
+  // Takes the sides over for `sink`, also from a stream that still lives: the
+  // newer wins, the older is told. `opened` is sent once the session's keys are
+  // durable and everything that came of the sides before; `sink` may send nothing
+  // ahead of it. `open` has passed CheckOpen.
   absl::Status Attach(const std::shared_ptr<StreamSink>& sink,
                       const api::v1::Open& open) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -99,8 +106,13 @@ class Session : public std::enable_shared_from_this<Session> {
                        const std::set<api::v1::Side>& failed)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Of the sides that `sink` was attached to, those that it still carries.
+  std::set<api::v1::Side> SidesOf(const std::shared_ptr<StreamSink>& sink) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Cuts what is due. To be called after a message's packets and from time to
-  // time. Closes the session as abandoned if nobody has sent for too long.
+  // time. Says so if a side is missing or has stalled, and closes the session as
+  // abandoned if nobody has sent for too long.
   void Tick() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // True if `sink` may go on reading; false if it is told to with Resume later.
@@ -141,16 +153,25 @@ class Session : public std::enable_shared_from_this<Session> {
     uint64_t notes_durable = 0;
     uint64_t declared = 0;
     stored::v1::SideTotals totals;
-    // The latest end of a packet; nullopt before the first.
-    std::optional<int64_t> covered_until_us;
+    // When its last packet came, or it was first expected.
+    absl::Duration last_heard;
     std::deque<Replay> window;
   };
 
   struct TrackState {
     stored::v1::Side side = stored::v1::SIDE_UNSPECIFIED;
-    std::optional<int64_t> last_dts_us;
+    TrackClock clock;
+    bool video = false;
+    bool started = false;
+    // Session time.
     std::optional<int64_t> last_key_pts_us;
     std::optional<int64_t> key_asked_at_us;
+  };
+
+  // Goes into the log ahead of the chunk that has its first packet.
+  struct PendingClock {
+    stored::v1::Side side = stored::v1::SIDE_UNSPECIFIED;
+    stored::v1::ClockChanged changed;
   };
 
   Session(SessionContext* context, const base::Uuid& id,
@@ -171,9 +192,17 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::StatusOr<stored::v1::Side> SideOfSink(
       const std::shared_ptr<StreamSink>& sink, api::v1::Side side) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Why `sink` can't send for a side that is not its own.
+  absl::Status NotOfSink(api::v1::Side side) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Handles a number that was used before. OK: acknowledged again.
   absl::Status CheckReplay(SideState* state, stored::v1::Side side,
                            const api::v1::Packet& packet)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Gives a packet its session time.
+  void Place(stored::v1::Side side, TrackState* track,
+             media::PacketInfo* packet) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeAnchor(const api::v1::ClockAnchor& anchor)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status SetSideTracks(stored::v1::Side side,
                              const api::v1::OpenSide& tracks)
@@ -193,6 +222,16 @@ class Session : public std::enable_shared_from_this<Session> {
   std::vector<stored::v1::Gap> TakeGaps(
       const std::vector<media::PendingPacket>& packets)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The clock records that belong ahead of `packets`.
+  void TakeClocks(const std::vector<media::PendingPacket>& packets,
+                  std::vector<log::Record>* records)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Says so if a side is missing or has stalled, or is back.
+  void WatchSides() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ChangeState(stored::v1::SessionState state,
+                   std::vector<stored::v1::SideTrouble> troubles)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AskToSlowDown() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AskForKeyFrames(int64_t now_us) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Submits records and, once they are durable, tells both sides how far they
@@ -223,6 +262,9 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   int64_t start_time_us_ ABSL_GUARDED_BY(mutex_) = 0;
   bool resumed_ ABSL_GUARDED_BY(mutex_) = false;
+  // It goes on after a restart of the writer, which is still to be said.
+  bool recovered_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<stored::v1::SideTrouble> troubles_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool more_sides_expected_ ABSL_GUARDED_BY(mutex_) = false;
   std::array<SideState, 2> sides_ ABSL_GUARDED_BY(mutex_);
@@ -230,8 +272,13 @@ class Session : public std::enable_shared_from_this<Session> {
   std::map<uint32_t, uint64_t> attachment_next_ ABSL_GUARDED_BY(mutex_);
   media::Interleaver interleaver_ ABSL_GUARDED_BY(mutex_);
   std::optional<SessionWriter> writer_ ABSL_GUARDED_BY(mutex_);
+  Coverage coverage_ ABSL_GUARDED_BY(mutex_);
+  std::deque<PendingClock> pending_clocks_ ABSL_GUARDED_BY(mutex_);
+  size_t clock_changes_ ABSL_GUARDED_BY(mutex_) = 0;
   // The tracks have changed since the last chunk.
   bool span_stale_ ABSL_GUARDED_BY(mutex_) = true;
+  // A clock has jumped: what follows is no continuation of a known span.
+  bool span_broken_ ABSL_GUARDED_BY(mutex_) = false;
   // Times at which timed tags change and that no chunk may reach across.
   std::set<int64_t> tag_times_us_ ABSL_GUARDED_BY(mutex_);
   // Where the last chunk ended.
@@ -240,6 +287,7 @@ class Session : public std::enable_shared_from_this<Session> {
   size_t commits_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   std::set<std::shared_ptr<StreamSink>> parked_ ABSL_GUARDED_BY(mutex_);
   absl::Duration last_activity_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration last_slow_down_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace diptych::ingest

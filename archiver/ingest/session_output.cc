@@ -36,21 +36,6 @@ using log::RecordType;
 
 }  // namespace
 
-void Session::Tick() {
-  base::MutexLock lock(&mutex_);
-  if (state_ == State::kOpen) Cut(/*all=*/false);
-  ResumeParked();
-  const bool alone =
-      std::all_of(sides_.begin(), sides_.end(), [](const SideState& state) {
-        return state.sink == nullptr || state.ended;
-      });
-  if (state_ == State::kOpen && alone && !draining_ &&
-      context_->clock->Monotonic() - last_activity_ > limits::kAbandonAfter) {
-    Cut(/*all=*/true);
-    BeginClose(stored::v1::CLOSE_REASON_ABANDONED);
-  }
-}
-
 bool Session::IsDue(int64_t head_dts_us) {
   if (interleaver_.payload_bytes() >= limits::kChunkMaxPayload_bytes ||
       interleaver_.packets() >= limits::kChunkMaxPackets) {
@@ -98,9 +83,10 @@ void Session::Cut(bool all) {
           tracks.push_back(ToStored(track));
         }
       }
-      status = writer_->SetTracks(std::move(tracks), &records);
+      status = writer_->SetTracks(std::move(tracks), !span_broken_, &records);
       if (!status.ok()) return Fail(status);
       span_stale_ = false;
+      span_broken_ = false;
     }
     // Under new timed tags a new segment begins.
     const auto tag_time_us = tag_times_us_.lower_bound(cut_until_us_);
@@ -122,6 +108,7 @@ void Session::Cut(bool all) {
     const size_t bytes = HeldBytes(payload_bytes, packets.size());
     const int64_t window_end_us =
         full || (all && interleaver_.empty()) ? last_us + 1 : limit_us;
+    TakeClocks(packets, &records);
     status = writer_->WriteChunk(packets, head_us, window_end_us,
                                  TakeGaps(packets), &records);
     if (!status.ok()) {
@@ -129,9 +116,6 @@ void Session::Cut(bool all) {
       return Fail(status);
     }
     cut_until_us_ = window_end_us;
-    tag_times_us_.erase(
-        tag_times_us_.begin(),
-        tag_times_us_.upper_bound(window_end_us - 2 * limits::kSegmentMax_us));
     Commit(std::move(records), bytes);
     AskForKeyFrames(window_end_us);
   }
@@ -141,20 +125,11 @@ std::vector<stored::v1::Gap> Session::TakeGaps(
     const std::vector<media::PendingPacket>& packets) {
   std::vector<stored::v1::Gap> gaps;
   for (const media::PendingPacket& packet : packets) {
-    SideState& state = side(packet.side);
     const int64_t start_us = packet.info.pts_us;
     const int64_t end_us =
         start_us + static_cast<int64_t>(packet.info.duration_us);
-    const int64_t covered_us = state.covered_until_us.value_or(0);
-    if (start_us > covered_us + limits::kGapThreshold_us) {
-      stored::v1::Gap gap;
-      gap.set_side(packet.side);
-      gap.set_start_us(covered_us);
-      gap.set_end_us(start_us);
-      gaps.push_back(std::move(gap));
-    }
-    state.covered_until_us = std::max(covered_us, end_us);
-    stored::v1::SideTotals& totals = state.totals;
+    coverage_.Take(packet.side, packet.info.track_id, start_us, end_us, &gaps);
+    stored::v1::SideTotals& totals = side(packet.side).totals;
     if (totals.packets() == 0) totals.set_start_us(start_us);
     totals.set_start_us(std::min(totals.start_us(), start_us));
     totals.set_end_us(std::max(totals.end_us(), end_us));
@@ -164,23 +139,22 @@ std::vector<stored::v1::Gap> Session::TakeGaps(
   return gaps;
 }
 
-void Session::AskForKeyFrames(int64_t now_us) {
-  for (auto& [track_id, state] : tracks_) {
-    if (!state.last_dts_us.has_value() || !state.last_key_pts_us.has_value()) {
-      continue;
-    }
-    const int64_t since_us =
-        std::max(*state.last_key_pts_us, state.key_asked_at_us.value_or(0));
-    const SideState& of_track = side(state.side);
-    if (now_us - since_us <= limits::kSegmentMax_us ||
-        of_track.sink == nullptr) {
-      continue;
-    }
-    state.key_asked_at_us = now_us;
-    api::v1::RecordResponse response;
-    response.mutable_keyframe_wanted()->set_track_id(track_id);
-    of_track.sink->Send(std::move(response));
+void Session::TakeClocks(const std::vector<media::PendingPacket>& packets,
+                         std::vector<Record>* records) {
+  std::array<uint64_t, 2> last = {};
+  for (const media::PendingPacket& packet : packets) {
+    last[packet.side == kSides[0] ? 0 : 1] = packet.info.sequence;
   }
+  // In the order of each side's packets.
+  std::erase_if(pending_clocks_, [&](const PendingClock& pending) {
+    const stored::v1::ClockChanged& changed = pending.changed;
+    if (changed.first_sequence() > last[pending.side == kSides[0] ? 0 : 1]) {
+      return false;
+    }
+    records->push_back(
+        {RecordType::kClockChanged, changed.SerializeAsString(), ""});
+    return true;
+  });
 }
 
 void Session::Commit(std::vector<Record> records, size_t released_bytes) {
@@ -246,6 +220,9 @@ void Session::BeginClose(stored::v1::CloseReason reason) {
     state.totals.set_declared_sequence(state.declared);
     *closed.add_sides() = state.totals;
   }
+  for (stored::v1::Gap& gap : coverage_.AtEnd()) {
+    *closed.add_gaps() = std::move(gap);
+  }
   records.push_back(
       {RecordType::kSessionClosed, closed.SerializeAsString(), ""});
   state_ = State::kClosing;
@@ -288,57 +265,6 @@ void Session::Fail(const absl::Status& status) {
   ReleaseUndurable(
       HeldBytes(interleaver_.payload_bytes(), interleaver_.packets()));
   interleaver_ = media::Interleaver();
-}
-
-void Session::Drain() {
-  base::MutexLock lock(&mutex_);
-  if (state_ != State::kOpen || draining_) return;
-  Cut(/*all=*/true);
-  std::vector<Record> records;
-  if (state_ == State::kOpen) writer_->EndSegment(&records);
-  Commit(std::move(records), 0);
-  draining_ = true;
-  for (const auto& sink : Sinks()) {
-    api::v1::RecordResponse response;
-    response.mutable_draining();
-    sink->Send(std::move(response));
-    const absl::Status submitted = context_->log->Submit(
-        {}, [sink](const auto&) { sink->Finish(ingest::Draining()); });
-    if (!submitted.ok()) sink->Finish(ingest::Draining());
-  }
-}
-
-bool Session::drained() const {
-  base::MutexLock lock(&mutex_);
-  return commits_in_flight_ == 0 && interleaver_.empty();
-}
-
-bool Session::failed() const {
-  base::MutexLock lock(&mutex_);
-  return state_ == State::kFailed;
-}
-
-bool Session::settled() const {
-  base::MutexLock lock(&mutex_);
-  return commits_in_flight_ == 0;
-}
-
-std::set<std::shared_ptr<StreamSink>> Session::Sinks() const {
-  std::set<std::shared_ptr<StreamSink>> sinks;
-  for (const SideState& state : sides_) {
-    if (state.sink != nullptr) sinks.insert(state.sink);
-  }
-  return sinks;
-}
-
-void Session::AddUndurable(size_t bytes) {
-  undurable_bytes_ += bytes;
-  context_->undurable_bytes.fetch_add(bytes, std::memory_order_relaxed);
-}
-
-void Session::ReleaseUndurable(size_t bytes) {
-  undurable_bytes_ -= bytes;
-  context_->undurable_bytes.fetch_sub(bytes, std::memory_order_relaxed);
 }
 
 }  // namespace diptych::ingest

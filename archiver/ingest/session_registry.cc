@@ -27,6 +27,7 @@
 #include "archiver/ingest/receipt.h"
 #include "archiver/ingest/request_check.h"
 #include "archiver/ingest/session.h"
+#include "archiver/ingest/session_state.h"
 #include "archiver/log/committer.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/open_sessions.h"
@@ -141,6 +142,7 @@ absl::Status SessionRegistry::Start(SessionContext* context,
   log_ = &log;
   // Gateways get their time to come back first, however long the stop was.
   next_abandon_check_ = context_->clock->Monotonic() + limits::kAbandonAfter;
+  next_orphan_check_ = context_->clock->Monotonic() + limits::kSideStalled;
   std::vector<Record> manifests;
   {
     base::MutexLock lock(&log_mutex_);
@@ -207,19 +209,28 @@ SessionRegistry::Open(const std::shared_ptr<StreamSink>& sink,
       }
       ASSIGN_OR_RETURN(const std::optional<stored::v1::OpenSession> before,
                        FindOpen(*id));
-      if (sessions_.size() >= limits::kMaxOpenSessions) {
-        return TooManySessions();
-      }
+      // A session that is open already goes on whatever happens.
+      if (!before.has_value()) RETURN_IF_ERROR(Admit());
       ASSIGN_OR_RETURN(
           session, Session::Create(
                        context_, *id, start_time_us, gateway,
                        before.has_value() ? &*before : nullptr,
                        [this](const base::Uuid& closed) { Forget(closed); }));
       sessions_[*id] = session;
+      said_degraded_.erase(*id);
     }
   }
   RETURN_IF_ERROR(session->Attach(sink, open));
   return session;
+}
+
+absl::Status SessionRegistry::Admit() const {
+  if (sessions_.size() >= limits::kMaxOpenSessions) return TooManySessions();
+  if (context_->undurable_bytes.load(std::memory_order_relaxed) >
+      limits::kAdmissionUndurable_bytes) {
+    return Overloaded();
+  }
+  return context_->admit ? context_->admit() : absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<stored::v1::OpenSession>>
@@ -282,9 +293,53 @@ void SessionRegistry::Tick() {
     if (session->failed() && session->settled()) ForgetFailed(session);
   }
   const absl::Duration now = context_->clock->Monotonic();
+  if (now >= next_orphan_check_) {
+    next_orphan_check_ = now + absl::Seconds(1);
+    DegradeOrphans();
+  }
   if (now < next_abandon_check_) return;
   next_abandon_check_ = now + absl::Minutes(1);
   CloseAbandoned();
+}
+
+void SessionRegistry::DegradeOrphans() {
+  const int64_t now_us = absl::ToUnixMicros(context_->clock->Now());
+  base::MutexLock lock(&mutex_);
+  if (draining_) return;
+  std::vector<Record> records;
+  {
+    base::MutexLock log_lock(&log_mutex_);
+    for (const auto& [id, session] : log_sessions_.open()) {
+      if (sessions_.contains(id) || closing_.contains(id) ||
+          session.state() == stored::v1::SESSION_STATE_DEGRADED ||
+          !said_degraded_.insert(id).second) {
+        continue;
+      }
+      StateChange change = {.session_id = id,
+                            .epoch = session.epoch(),
+                            .state = stored::v1::SESSION_STATE_DEGRADED,
+                            .troubles = {},
+                            .start_time_us = session.start_time_us(),
+                            .now_us = now_us};
+      for (const stored::v1::Side side :
+           {stored::v1::SIDE_RESIDENT, stored::v1::SIDE_CLERK}) {
+        stored::v1::SideTrouble& trouble = change.troubles.emplace_back();
+        trouble.set_side(side);
+        trouble.set_trouble(stored::v1::TROUBLE_MISSING);
+        for (const stored::v1::SideTotals& totals : session.sides()) {
+          if (totals.side() != side || totals.packets() == 0) continue;
+          trouble.set_trouble(stored::v1::TROUBLE_STALLED);
+          trouble.set_since_us(totals.end_us());
+        }
+      }
+      records.push_back(MakeStateRecord(change));
+    }
+  }
+  if (records.empty()) return;
+  // If the queue is full there is worse to say.
+  const absl::Status submitted =
+      context_->log->Submit(std::move(records), nullptr);
+  if (!submitted.ok()) said_degraded_.clear();
 }
 
 void SessionRegistry::CloseAbandoned() {

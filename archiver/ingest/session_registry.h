@@ -60,6 +60,10 @@ class SessionRegistry {
  private:
   void TickLoop() ABSL_LOCKS_EXCLUDED(mutex_);
   void Tick() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Why no new session can be let in.
+  absl::Status Admit() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Sessions that are open and that no gateway has come back for.
+  void DegradeOrphans() ABSL_LOCKS_EXCLUDED(mutex_, log_mutex_);
   void CloseAbandoned() ABSL_LOCKS_EXCLUDED(mutex_, log_mutex_);
   // What the log says of a session that is open and that no actor holds, with
   // the manifests completed that its last actor left undone.
@@ -87,7 +91,11 @@ class SessionRegistry {
   std::set<base::Uuid> closing_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  // Orphans whose state has been recorded, so that it is once.
+  std::set<base::Uuid> said_degraded_ ABSL_GUARDED_BY(mutex_);
+  // Only touched by Start and the ticking thread.
   absl::Duration next_abandon_check_;
+  absl::Duration next_orphan_check_;
   std::thread tick_thread_;
 };
 

@@ -55,14 +55,11 @@ int64_t SessionWriter::NowUs() const {
 }
 
 absl::Status SessionWriter::SetTracks(std::vector<stored::v1::Track> tracks,
+                                      bool reuse,
                                       std::vector<Record>* records) {
   EndSegment(records);
-  if (start_.next_span >= limits::kMaxSpansPerSession) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("a session has at most ", limits::kMaxSpansPerSession,
-                     " changes of its tracks"));
-  }
   tracks_ = std::move(tracks);
+  reuse_ = reuse;
   muxer_.reset();
   return absl::OkStatus();
 }
@@ -75,12 +72,33 @@ absl::Status SessionWriter::StartSpan(std::vector<Record>* records,
     *description.add_tracks() = track;
   }
   description.set_container_header(muxer_->header());
+  std::string known = description.SerializeAsString();
+  const auto same = std::find_if(
+      known_spans_.begin(), known_spans_.end(),
+      [&](const KnownSpan& span) { return span.description == known; });
+  if (same != known_spans_.end()) {
+    const KnownSpan found = *same;
+    known_spans_.erase(same);
+    if (reuse_) {
+      span_ = found.span;
+      known_spans_.push_back(found);
+      return absl::OkStatus();
+    }
+  }
+  if (start_.next_span >= limits::kMaxSpansPerSession) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a session has at most ", limits::kMaxSpansPerSession,
+                     " changes of its tracks"));
+  }
+  span_ = start_.next_span++;
+  known_spans_.push_back({span_, std::move(known)});
+  if (known_spans_.size() > limits::kRememberedSpans) known_spans_.pop_front();
   description.set_start_us(start_us);
   stored::v1::SpanStarted span;
   span.set_session_id(session_bytes());
   span.set_epoch(start_.epoch);
   span.set_segment(sealer_.segment());
-  span.set_span(start_.next_span++);
+  span.set_span(span_);
   span.set_record_time_us(NowUs());
   Record record = {RecordType::kSpanStarted, span.SerializeAsString(), ""};
   record.body = sealer_.Seal(stored::v1::KEY_CLASS_METADATA, record.type,
@@ -114,7 +132,7 @@ absl::Status SessionWriter::WriteChunk(
   chunk.set_suite(seal::kSuite1);
   chunk.set_session_id(session_bytes());
   chunk.set_epoch(start_.epoch);
-  chunk.set_span(start_.next_span - 1);
+  chunk.set_span(span_);
   chunk.set_segment(sealer_.segment());
   chunk.set_chunk(start_.next_chunk++);
   chunk.set_window_start_us(window_start_us);
@@ -144,7 +162,11 @@ absl::Status SessionWriter::WriteChunk(
     side.set_payload_bytes(side.payload_bytes() + packet.payload.size());
     side.set_start_us(std::min(side.start_us(), info.pts_us));
     side.set_end_us(std::max(side.end_us(), EndOf(info)));
-    if (info.key_frame && IsVideo(tracks_, info.track_id)) {
+    if (!IsVideo(tracks_, info.track_id)) continue;
+    if (segment_videos_.insert(info.track_id).second && !info.key_frame) {
+      segment_.add_tracks_without_key_frame(info.track_id);
+    }
+    if (info.key_frame) {
       stored::v1::KeyFrame* key_frame = chunk.add_key_frames();
       key_frame->set_track_id(info.track_id);
       key_frame->set_pts_us(info.pts_us);
@@ -199,6 +221,7 @@ void SessionWriter::EndSegment(std::vector<Record>* records) {
   start_.manifest_sha256 = evidence::ManifestHash(record.header);
   records->push_back(std::move(record));
   segment_.Clear();
+  segment_videos_.clear();
   sealer_.NextSegment();
 }
 

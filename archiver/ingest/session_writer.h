@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,8 +40,10 @@ class SessionWriter {
   // `sealer` is at the session's next segment. `clock` must outlive this.
   SessionWriter(Start start, seal::SessionSealer sealer, base::Clock* clock);
 
-  // The tracks from the next chunk on: ends the segment and the span.
-  absl::Status SetTracks(std::vector<stored::v1::Track> tracks,
+  // The tracks from the next chunk on: ends the segment and the span. With
+  // `reuse` a span of this epoch that had the same tracks goes on, if it is among
+  // the last limits::kRememberedSpans.
+  absl::Status SetTracks(std::vector<stored::v1::Track> tracks, bool reuse,
                          std::vector<log::Record>* records);
 
   // Writes one chunk of `packets`, which all lie in [window_start_us,
@@ -80,8 +84,20 @@ class SessionWriter {
   std::vector<stored::v1::Track> tracks_;
   // Null until the span's first chunk.
   std::unique_ptr<media::MatroskaMuxer> muxer_;
+  // Of the muxer.
+  uint32_t span_ = 0;
+  bool reuse_ = false;
+  // What was written of this epoch's spans, the latest used last.
+  struct KnownSpan {
+    uint32_t span = 0;
+    // SpanDescription without its time.
+    std::string description;
+  };
+  std::deque<KnownSpan> known_spans_;
   // The open segment's manifest so far; no chunks: none is open.
   stored::v1::Segment segment_;
+  // Video tracks that have a packet in it.
+  std::set<uint32_t> segment_videos_;
 };
 
 }  // namespace diptych::ingest

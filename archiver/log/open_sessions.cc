@@ -42,6 +42,26 @@ void ApplyChunkSide(const stored::v1::ChunkSide& from,
   to->set_last_sequence(std::max(to->last_sequence(), from.last_sequence()));
 }
 
+// Of each track only the latest that holds for a packet in the log stays, beside
+// those whose packets are still to come.
+void ForgetOverruledClocks(const stored::v1::ChunkSide& side,
+                           stored::v1::OpenSession* session) {
+  auto* clocks = session->mutable_clocks();
+  const auto overruled = [&](int index) {
+    const stored::v1::ClockChanged& clock = clocks->Get(index);
+    for (int later = index + 1; later < clocks->size(); ++later) {
+      if (clocks->Get(later).track_id() == clock.track_id() &&
+          clocks->Get(later).first_sequence() <= side.last_sequence()) {
+        return clock.side() == side.side();
+      }
+    }
+    return false;
+  };
+  for (int i = clocks->size() - 1; i >= 0; --i) {
+    if (overruled(i)) clocks->DeleteSubrange(i, 1);
+  }
+}
+
 }  // namespace
 
 stored::v1::SideTotals* OpenSessions::MutableSide(
@@ -139,6 +159,7 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
                        Find(chunk.session_id()));
       for (const auto& side : chunk.sides()) {
         ApplyChunkSide(side, MutableSide(session, side.side()));
+        ForgetOverruledClocks(side, session);
       }
       session->set_next_chunk(chunk.chunk() + 1);
       session->set_next_segment(
@@ -207,11 +228,6 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
                        Parse<stored::v1::ClockChanged>(type, header));
       ASSIGN_OR_RETURN(stored::v1::OpenSession* const session,
                        Find(changed.session_id()));
-      for (auto& clock : *session->mutable_clocks()) {
-        if (clock.track_id() != changed.track_id()) continue;
-        clock = std::move(changed);
-        return absl::OkStatus();
-      }
       *session->add_clocks() = std::move(changed);
       return absl::OkStatus();
     }

@@ -83,7 +83,32 @@ class FakeSink final : public StreamSink {
     if (!finished_.has_value()) finished_ = status;
     changed_.NotifyAll();
   }
+  void FailSide(api::v1::Side side, const absl::Status& status) override {
+    base::MutexLock lock(&mutex_);
+    failed_sides_[side] = status;
+    changed_.NotifyAll();
+  }
   void Resume() override {}
+
+  absl::Status WaitSideFailed(api::v1::Side side) {
+    absl::Status status;
+    Wait([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      const auto found = failed_sides_.find(side);
+      if (found == failed_sides_.end()) return false;
+      status = found->second;
+      return true;
+    });
+    return status;
+  }
+  // Responses of one kind so far.
+  size_t Count(api::v1::RecordResponse::MessageCase kind) {
+    base::MutexLock lock(&mutex_);
+    size_t count = 0;
+    for (const auto& response : responses_) {
+      if (response.message_case() == kind) ++count;
+    }
+    return count;
+  }
 
   api::v1::Opened WaitOpened() {
     api::v1::Opened opened;
@@ -147,6 +172,7 @@ class FakeSink final : public StreamSink {
   std::map<api::v1::Side, api::v1::SideProgress> durable_
       ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> finished_ ABSL_GUARDED_BY(mutex_);
+  std::map<api::v1::Side, absl::Status> failed_sides_ ABSL_GUARDED_BY(mutex_);
 };
 
 inline api::v1::Track MakeTrack(uint32_t id, api::v1::Side side) {

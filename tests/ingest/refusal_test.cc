@@ -112,14 +112,6 @@ TEST_F(SessionRegistryTest, BadOpensAreNamed) {
             "UNKNOWN_CODEC");
   EXPECT_EQ(reason([](auto* o) { o->mutable_start_time()->set_nanos(-5); }),
             "BAD_OPEN");
-
-  // A living stream's side with other tracks.
-  const auto sink = std::make_shared<FakeSink>();
-  Open(sink, {SIDE_CLERK});
-  EXPECT_EQ(reason([](auto* o) {
-              o->mutable_sides(1)->mutable_tracks(0)->set_channels(2);
-            }),
-            "SIDE_CONFLICT");
 }
 
 TEST_F(SessionRegistryTest, BadNotesAreNamedAndGoodOnesBeforeThemAreKept) {

@@ -157,7 +157,7 @@ TEST_F(SessionRegistryTest, TheNewerStreamTakesASideOverAndTheOlderIsTold) {
   ASSERT_EQ(Open(new_sink, {SIDE_CLERK}), session);
   EXPECT_EQ(Reason(old_sink->WaitFinished()), "TAKEN_OVER");
   EXPECT_EQ(Reason(session->OnPacket(old_sink, MakePacket(SIDE_CLERK, 11))),
-            "UNKNOWN_TRACK");
+            "TAKEN_OVER");
   Send(session.get(), new_sink, SIDE_CLERK, 5, 20);
   ASSERT_TRUE(
       session->OnClose(new_sink, MakeClose({{SIDE_CLERK, 20}}), {}).ok());
