@@ -71,7 +71,8 @@ absl::Status SessionWriter::StartSpan(std::vector<Record>* records,
   for (const stored::v1::Track& track : tracks_) {
     *description.add_tracks() = track;
   }
-  description.set_container_header(muxer_->header());
+  // Clusters know a track by its number alone, so those of any muxer for the same
+  // tracks fit behind the header that is in the log.
   std::string known = description.SerializeAsString();
   const auto same = std::find_if(
       known_spans_.begin(), known_spans_.end(),
@@ -93,6 +94,7 @@ absl::Status SessionWriter::StartSpan(std::vector<Record>* records,
   span_ = start_.next_span++;
   known_spans_.push_back({span_, std::move(known)});
   if (known_spans_.size() > limits::kRememberedSpans) known_spans_.pop_front();
+  description.set_container_header(muxer_->header());
   description.set_start_us(start_us);
   stored::v1::SpanStarted span;
   span.set_session_id(session_bytes());

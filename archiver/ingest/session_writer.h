@@ -90,7 +90,7 @@ class SessionWriter {
   // What was written of this epoch's spans, the latest used last.
   struct KnownSpan {
     uint32_t span = 0;
-    // SpanDescription without its time.
+    // SpanDescription with its tracks alone.
     std::string description;
   };
   std::deque<KnownSpan> known_spans_;
