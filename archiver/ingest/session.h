@@ -19,6 +19,7 @@
 #include "absl/time/time.h"
 #include "archiver/base/clock.h"
 #include "archiver/base/ids.h"
+#include "archiver/base/latency.h"
 #include "archiver/base/mutex.h"
 #include "archiver/ingest/coverage.h"
 #include "archiver/ingest/session_writer.h"
@@ -60,6 +61,8 @@ struct SessionContext {
   log::Committer* key_store = nullptr;
   // Received and not yet durable, over all sessions.
   std::atomic<size_t> undurable_bytes = 0;
+  // From a chunk's cut to its being durable.
+  base::LatencyHistogram cut_to_durable;
   // Packets acknowledged again that were too old to compare.
   std::atomic<uint64_t> old_replays = 0;
 };

@@ -170,10 +170,15 @@ void Session::Commit(std::vector<Record> records, size_t released_bytes) {
     notes[i] = sides_[i].notes_received;
   }
   ++commits_in_flight_;
+  const absl::Duration cut = context_->clock->Monotonic();
   const absl::Status submitted = context_->log->Submit(
       std::move(records),
-      [self = shared_from_this(), sequences, notes, released_bytes](
+      [self = shared_from_this(), sequences, notes, released_bytes, cut](
           const absl::StatusOr<std::vector<log::Position>>& positions) {
+        if (positions.ok()) {
+          SessionContext& context = *self->context_;
+          context.cut_to_durable.Add(context.clock->Monotonic() - cut);
+        }
         base::MutexLock lock(&self->mutex_);
         --self->commits_in_flight_;
         self->ReleaseUndurable(released_bytes);

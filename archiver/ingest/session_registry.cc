@@ -15,9 +15,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "archiver/base/ids.h"
+#include "archiver/base/latency.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/log_line.h"
 #include "archiver/base/mutex.h"
@@ -387,6 +389,17 @@ void SessionRegistry::Drain(absl::Duration timeout) {
       if (!context_->log->SubmitAndWait({}).ok()) return;
     }
   }
+  const base::LatencyHistogram& latency = context_->cut_to_durable;
+  const auto milliseconds = [&](double share) {
+    return absl::StrFormat(
+        "%.3f", absl::ToDoubleMilliseconds(latency.Quantile(share)));
+  };
+  base::LogLine(base::Severity::kInfo, "sessions are drained",
+                {{"sessions", absl::StrCat(sessions.size())},
+                 {"commits", absl::StrCat(latency.count())},
+                 {"cut_to_durable_p50_ms", milliseconds(0.5)},
+                 {"cut_to_durable_p99_ms", milliseconds(0.99)},
+                 {"old_replays", absl::StrCat(context_->old_replays.load())}});
 }
 
 }  // namespace diptych::ingest
