@@ -83,6 +83,8 @@ inline constexpr absl::Duration kSlowDownEvery = absl::Seconds(1);
 // A side that gives nothing for this long degrades its session; with the tick
 // and a commit it is said within 5 s.
 inline constexpr absl::Duration kSideStalled = absl::Seconds(4);
+// After the log took no record about sessions that nobody came back for.
+inline constexpr absl::Duration kOrphanRetry = absl::Minutes(1);
 // Key frames and slower sending asked for, to a gateway that does not read.
 inline constexpr size_t kMaxQueuedResponses = 64;
 // Sets of tracks of a session that are remembered, so that one that returns
@@ -105,6 +107,24 @@ inline constexpr size_t kCommitBatch_bytes = 8 << 20;
 inline constexpr size_t kScanBlock_bytes = 1 << 20;
 inline constexpr size_t kReadAhead_bytes = 4 << 10;
 inline constexpr size_t kSnapshotClosedSessions = 4096;
+// Space is taken ahead in such steps, so that a full disk is met before anything
+// is written.
+inline constexpr uint64_t kReserveStep_bytes = 8 << 20;
+// Under this much free space the log takes no more of it: the system and the
+// index may be on the same disk.
+inline constexpr uint64_t kDiskFloor_bytes = 16 << 20;
+// New sessions are refused under this much free space, or a tenth of the disk if
+// that is less; what is left is for the open ones.
+inline constexpr uint64_t kDiskReserve_bytes = uint64_t{1} << 30;
+inline constexpr uint64_t kDiskReserveShare = 10;
+// For so long the answer to how much space is left is used again.
+inline constexpr absl::Duration kSpaceCheck = absl::Milliseconds(200);
+// With a full disk the log tries again this often.
+inline constexpr absl::Duration kNoSpaceRetry = absl::Milliseconds(200);
+// A write or a sync that takes longer is stuck: that is said, and noticed this
+// often.
+inline constexpr absl::Duration kCommitStuck = absl::Seconds(5);
+inline constexpr absl::Duration kHealthCheck = absl::Milliseconds(500);
 
 // ---- Index and queries ----
 inline constexpr size_t kMaxFilter_bytes = 8192;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -207,19 +208,12 @@ absl::Status Session::Attach(const std::shared_ptr<StreamSink>& sink,
   }
   last_activity_ = context_->clock->Monotonic();
   resumed_ = resumed_ || side(kSides[0]).opened || side(kSides[1]).opened;
+  std::map<std::shared_ptr<StreamSink>, std::vector<api::v1::Side>> lost;
   for (const api::v1::OpenSide& wanted : open.sides()) {
     const stored::v1::Side s = ToStored(wanted.side());
     SideState& state = side(s);
     if (state.sink != nullptr && state.sink != sink) {
-      const std::shared_ptr<StreamSink> old =
-          std::exchange(state.sink, nullptr);
-      if (Sinks().contains(old)) {
-        // Its other side is not touched.
-        old->FailSide(wanted.side(), SideTakenOver(wanted.side()));
-      } else {
-        parked_.erase(old);
-        old->Finish(TakenOver());
-      }
+      lost[state.sink].push_back(wanted.side());
     }
     state.opened = true;
     state.ended = false;
@@ -227,16 +221,31 @@ absl::Status Session::Attach(const std::shared_ptr<StreamSink>& sink,
     state.last_heard = last_activity_;
     RETURN_IF_ERROR(SetSideTracks(s, wanted));
   }
+  for (const auto& [older, sides] : lost) {
+    if (Sinks().contains(older)) {
+      // Its other side is not touched.
+      for (const api::v1::Side s : sides) older->FailSide(s, SideTakenOver(s));
+    } else {
+      parked_.erase(older);
+      older->Finish(TakenOver());
+    }
+  }
   if (state_ != State::kOpen) return absl::OkStatus();
   // The gateway may have forgotten what an earlier stream of its sent, so it is
   // told when all of that is durable.
   Cut(/*all=*/true);
   RETURN_IF_ERROR(failure_);
-  return context_->log->Submit(
+  const absl::Status submitted = context_->log->Submit(
       {}, [self = shared_from_this(), sink](const auto& done) {
         base::MutexLock told(&self->mutex_);
         if (done.ok() && self->Sinks().contains(sink)) self->SendOpened(sink);
       });
+  if (!submitted.ok()) {
+    for (SideState& state : sides_) {
+      if (state.sink == sink) state.sink = nullptr;
+    }
+  }
+  return submitted;
 }
 
 std::set<api::v1::Side> Session::SidesOf(

@@ -25,6 +25,7 @@
 #include "archiver/base/mutex.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/evidence/manifest.h"
+#include "archiver/ingest/coverage.h"
 #include "archiver/ingest/ingest_errors.h"
 #include "archiver/ingest/receipt.h"
 #include "archiver/ingest/request_check.h"
@@ -101,6 +102,13 @@ Record AbandonedRecord(const stored::v1::OpenSession& session, int64_t now_us) {
   closed.set_reason(stored::v1::CLOSE_REASON_ABANDONED);
   closed.set_record_time_us(now_us);
   *closed.mutable_sides() = session.sides();
+  Coverage coverage;
+  for (const stored::v1::SideTotals& totals : session.sides()) {
+    if (totals.packets() > 0) coverage.Restore(totals.side(), totals.end_us());
+  }
+  for (stored::v1::Gap& gap : coverage.AtEnd()) {
+    *closed.add_gaps() = std::move(gap);
+  }
   closed.set_segments(session.next_segment());
   closed.set_manifest_sha256(session.manifest_sha256());
   return {RecordType::kSessionClosed, closed.SerializeAsString(), ""};
@@ -338,10 +346,13 @@ void SessionRegistry::DegradeOrphans() {
     }
   }
   if (records.empty()) return;
-  // If the queue is full there is worse to say.
   const absl::Status submitted =
       context_->log->Submit(std::move(records), nullptr);
-  if (!submitted.ok()) said_degraded_.clear();
+  if (!submitted.ok()) {
+    // The disk has failed or is behind, which is said elsewhere.
+    said_degraded_.clear();
+    next_orphan_check_ += limits::kOrphanRetry;
+  }
 }
 
 void SessionRegistry::CloseAbandoned() {

@@ -100,6 +100,10 @@ class FakeSink final : public StreamSink {
     });
     return status;
   }
+  size_t failed_sides() {
+    base::MutexLock lock(&mutex_);
+    return failed_sides_.size();
+  }
   // Responses of one kind so far.
   size_t Count(api::v1::RecordResponse::MessageCase kind) {
     base::MutexLock lock(&mutex_);

@@ -156,6 +156,7 @@ TEST_F(SessionRegistryTest, TheNewerStreamTakesASideOverAndTheOlderIsTold) {
   const auto new_sink = std::make_shared<FakeSink>();
   ASSERT_EQ(Open(new_sink, {SIDE_CLERK}), session);
   EXPECT_EQ(Reason(old_sink->WaitFinished()), "TAKEN_OVER");
+  EXPECT_EQ(old_sink->failed_sides(), 0u);
   EXPECT_EQ(Reason(session->OnPacket(old_sink, MakePacket(SIDE_CLERK, 11))),
             "TAKEN_OVER");
   Send(session.get(), new_sink, SIDE_CLERK, 5, 20);
