@@ -134,11 +134,13 @@ absl::Status Session::OnPacket(const std::shared_ptr<StreamSink>& sink,
                        /*note=*/false);
   }
   RETURN_IF_ERROR(base::WithDetail(CheckPacket(*track, packet), place));
-  // Further back it is a jump of the clock, which is recorded and not refused.
-  const std::optional<int64_t> before_us =
-      track_state->second.clock.last_raw_dts_us();
+  // If both its times go back further it is a jump of the clock, which is
+  // recorded and not refused.
+  const TrackClock& clock = track_state->second.clock;
+  const std::optional<int64_t> before_us = clock.last_raw_dts_us();
   if (before_us.has_value() && packet.dts_us() < *before_us &&
-      *before_us - packet.dts_us() < limits::kClockJump_us) {
+      (*before_us - packet.dts_us() < limits::kClockJump_us ||
+       packet.pts_us() >= clock.last_raw_pts_us())) {
     return base::WithDetail(
         BadTime(packet.track_id(), packet.sequence(),
                 absl::StrCat("dts goes back from ", *before_us, " to ",

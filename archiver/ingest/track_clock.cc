@@ -265,6 +265,7 @@ TrackClock::Mapped TrackClock::Map(int64_t raw_dts_us, int64_t raw_pts_us,
   }
   mapped.offset_us = std::max(mapped.offset_us, -raw_pts_us);
   last_raw_dts_us_ = raw_dts_us;
+  last_raw_pts_us_ = raw_pts_us;
   last_duration_us_ = static_cast<int64_t>(
       std::min<uint64_t>(duration_us, limits::kClockJump_us));
   last_session_dts_us_ = raw_dts_us + mapped.offset_us;

@@ -60,6 +60,7 @@ class TrackClock {
   bool anchored() const { return anchored_; }
   // Of the last packet that was mapped.
   std::optional<int64_t> last_raw_dts_us() const { return last_raw_dts_us_; }
+  int64_t last_raw_pts_us() const { return last_raw_pts_us_; }
 
  private:
   struct Piece {
@@ -119,6 +120,7 @@ class TrackClock {
   bool guessed_ = false;
 
   std::optional<int64_t> last_raw_dts_us_;
+  int64_t last_raw_pts_us_ = 0;
   int64_t last_duration_us_ = 0;
   int64_t last_session_dts_us_ = INT64_MIN;
   // The largest step of raw time between two packets since the last anchor that

@@ -51,6 +51,7 @@ TEST_F(SessionRegistryTest, BadPacketsAreNamedAndChangeNothing) {
          p->set_pts_us(0);
        },
        "BAD_TIME"},
+      {[](api::v1::Packet* p) { p->set_dts_us(-5'000'000); }, "BAD_TIME"},
       {[](api::v1::Packet* p) { p->set_dts_us(p->pts_us() + 1); }, "BAD_TIME"},
       {[](api::v1::Packet* p) { p->set_pts_us(p->dts_us() + 17'000'000); },
        "BAD_TIME"},
