@@ -238,7 +238,8 @@ absl::Status Session::Attach(const std::shared_ptr<StreamSink>& sink,
   const absl::Status submitted = context_->log->Submit(
       {}, [self = shared_from_this(), sink](const auto& done) {
         base::MutexLock told(&self->mutex_);
-        if (done.ok() && self->Sinks().contains(sink)) self->SendOpened(sink);
+        if (!done.ok()) return sink->Finish(StorageFailed());
+        if (self->Sinks().contains(sink)) self->SendOpened(sink);
       });
   if (!submitted.ok()) {
     for (SideState& state : sides_) {
@@ -366,9 +367,12 @@ absl::Status Session::OnClose(const std::shared_ptr<StreamSink>& sink,
 }
 
 bool Session::MayClose() const {
-  return state_ == State::kOpen && !more_sides_expected_ &&
-         std::all_of(sides_.begin(), sides_.end(), [](const SideState& state) {
-           return !state.opened || state.ended;
+  // Two streams may close in either order: once both sides have ended nobody is
+  // expected, whatever the last one to close believed.
+  const bool expected = more_sides_expected_;
+  return state_ == State::kOpen &&
+         std::all_of(sides_.begin(), sides_.end(), [=](const SideState& state) {
+           return state.opened ? state.ended : !expected;
          });
 }
 

@@ -82,7 +82,10 @@ int64_t TrackClock::EstimateDrift_ppb() const {
 }
 
 bool TrackClock::RawTimesJumped(int64_t error_us) const {
-  return std::abs(raw_step_us_ + error_us) <= std::abs(error_us) / 2;
+  // After a pause nothing tells how much of the step was the clock's, so the
+  // anchor is believed.
+  return std::abs(raw_step_us_) >= limits::kClockJump_us ||
+         std::abs(raw_step_us_ + error_us) <= std::abs(error_us) / 2;
 }
 
 void TrackClock::AddAnchor(const Anchor& anchor) {
@@ -128,7 +131,7 @@ void TrackClock::Judge(const Anchor& anchor, int64_t offset_us,
   const int64_t tolerance_us = Tolerance_us(anchor.uncertainty_us);
   if (std::abs(error_us) > std::max(limits::kClockJump_us, 2 * tolerance_us)) {
     samples_.clear();
-    if (step_.has_value() && !step_->certain) {
+    if (step_.has_value() && step_->tried) {
       // Packets have come since the last one and show no jump: it was the
       // anchor's clock that was set, and media time goes on as it was.
       step_.reset();
@@ -239,6 +242,8 @@ TrackClock::Mapped TrackClock::Map(int64_t raw_dts_us, int64_t raw_pts_us,
               last_session_dts_us_ + last_duration_us_ - raw_dts_us,
               stored::v1::CLOCK_REASON_JUMP);
     guessed_ = true;
+  } else if (step_.has_value()) {
+    step_->tried = true;
   }
   if (catch_up_to_us_.has_value() &&
       OffsetAt(raw_dts_us) <= *catch_up_to_us_) {

@@ -28,9 +28,9 @@ struct Anchor {
 // and a clock that jumps back goes on from where it was.
 //
 // Drift is followed at no more than limits::kMaxDrift_ppb. A disagreement of
-// more than limits::kClockJump_us together with raw times that jumped is a jump
-// of the media clock and followed at once; without such a jump it is the
-// anchor's clock that was set, which moves nothing.
+// more than limits::kClockJump_us together with raw times that jumped or paused
+// is a jump of the media clock and followed at once; where raw times went on
+// evenly it is the anchor's clock that was set, which moves nothing.
 //
 // The source "rtcp" is a sender's clock: if it is far from the archive's it only
 // gives the pace, and the track stays where the gateway put it. All other
@@ -79,6 +79,8 @@ class TrackClock {
     int64_t error_us = 0;
     // Nothing needs to be shown.
     bool certain = false;
+    // A packet has come since and showed no jump.
+    bool tried = false;
     stored::v1::ClockReason reason = stored::v1::CLOCK_REASON_JUMP;
   };
 
@@ -87,7 +89,8 @@ class TrackClock {
   int64_t EstimateDrift_ppb() const;
   // Handles an anchor of the source in use that is `error_us` off.
   void Judge(const Anchor& anchor, int64_t offset_us, int64_t error_us);
-  // True if the raw times since the last good anchor jumped by about -error_us.
+  // True if the raw times since the last good anchor jumped by about -error_us,
+  // or stood still for so long that they may have.
   bool RawTimesJumped(int64_t error_us) const;
   // Begins a piece with the packet at `raw_us`.
   void Begin(int64_t raw_us, int64_t offset_us, int64_t rate_ppb,

@@ -230,6 +230,16 @@ TEST(TrackClockTest, SilenceIsNoJump) {
   EXPECT_LE(run.Worst(), 5'000);
 }
 
+TEST(TrackClockTest, AStepDuringASilenceIsFollowed) {
+  for (const int64_t step_us : {2 * kSecond_us, -2 * kSecond_us}) {
+    const Played run = Play({.media = Stepping(60 * kSecond_us, step_us),
+                             .silent_from_us = 58 * kSecond_us,
+                             .silent_to_us = 62 * kSecond_us});
+    EXPECT_LE(run.Worst(), kPacket_us) << step_us;
+    EXPECT_EQ(run.Jumps(), 1u) << step_us;
+  }
+}
+
 TEST(TrackClockTest, ASendersClockFarFromTheTimeOnlyGivesThePace) {
   const int64_t years_us = 1000 * kSecond_us;
   const Played run = Play(

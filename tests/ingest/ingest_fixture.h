@@ -18,8 +18,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "archiver/base/clock.h"
 #include "archiver/base/errors.h"
+#include "archiver/base/fake_clock.h"
 #include "archiver/base/file.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
@@ -44,26 +44,7 @@ namespace diptych::ingest {
 // How long anything may take that should happen at once.
 inline constexpr absl::Duration kPatience = absl::Seconds(20);
 
-// A clock that only the test moves.
-class FakeClock final : public base::Clock {
- public:
-  absl::Time Now() override {
-    base::MutexLock lock(&mutex_);
-    return absl::FromUnixSeconds(1'800'000'000) + passed_;
-  }
-  absl::Duration Monotonic() override {
-    base::MutexLock lock(&mutex_);
-    return passed_;
-  }
-  void Advance(absl::Duration duration) {
-    base::MutexLock lock(&mutex_);
-    passed_ += duration;
-  }
-
- private:
-  base::Mutex mutex_;
-  absl::Duration passed_ ABSL_GUARDED_BY(mutex_);
-};
+using base::FakeClock;
 
 // A gateway's end that remembers what it was told.
 class FakeSink final : public StreamSink {
@@ -212,7 +193,7 @@ class SessionRegistryTest : public testing::Test {
 
   std::unique_ptr<log::LogStore> OpenStore(const std::string& name) {
     log::RecoveryReport report;
-    return log::OpenLocalLogStore(base::FileSystem::Real(), &clock_,
+    return log::OpenLocalLogStore(files_, &clock_,
                                   {.directory = root_ + "/" + name,
                                    .lost_and_found = root_ + "/lost",
                                    .archive_id = archive_id_,
@@ -225,8 +206,7 @@ class SessionRegistryTest : public testing::Test {
   void StartWriter() {
     keys_ = OpenStore("keys");
     log_ = OpenStore("log");
-    reader_ = std::make_unique<log::LogReader>(base::FileSystem::Real(),
-                                               root_ + "/log");
+    reader_ = std::make_unique<log::LogReader>(files_, root_ + "/log");
     uint64_t skipped = 0;
     registry_ = std::make_unique<SessionRegistry>(
         log::RecoverOpenSessions(*reader_, &skipped).value());
@@ -351,7 +331,7 @@ class SessionRegistryTest : public testing::Test {
 
   // Every archived packet of a side, opened with the audit key.
   std::vector<media::PacketInfo> ArchivedPackets(api::v1::Side side) const {
-    const log::LogReader key_reader(base::FileSystem::Real(), root_ + "/keys");
+    const log::LogReader key_reader(files_, root_ + "/keys");
     std::map<uint64_t, std::unique_ptr<seal::SessionOpener>> openers;
     std::vector<media::PacketInfo> packets;
     const auto scanned = reader_->Scan(
@@ -406,9 +386,11 @@ class SessionRegistryTest : public testing::Test {
   }
 
   std::string root_;
+  // Before SetUp, a test may put another one here.
+  base::FileSystem* files_ = base::FileSystem::Real();
   FakeClock clock_;
   const base::Uuid archive_id_ = base::Uuid::Random();
-  const base::Uuid id_ = base::Uuid::Random();
+  base::Uuid id_ = base::Uuid::Random();
   const seal::KeyPair audit_ = seal::KeyPair::Generate("audit");
   stored::v1::ArchiveConfig archive_;
   std::unique_ptr<log::LogStore> keys_;

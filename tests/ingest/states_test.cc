@@ -152,6 +152,32 @@ TEST_F(StatesTest, ASessionThatNobodyComesBackForIsDegradedToo) {
   EXPECT_EQ(States()[0].troubles(1).trouble(), TROUBLE_MISSING);
 }
 
+TEST_F(StatesTest, TwoStreamsMayCloseInEitherOrder) {
+  for (const bool expected_first : {true, false}) {
+    id_ = base::Uuid::Random();
+    const auto resident = std::make_shared<FakeSink>();
+    const auto clerk = std::make_shared<FakeSink>();
+    const auto session = Open(resident, {SIDE_RESIDENT});
+    ASSERT_EQ(Open(clerk, {SIDE_CLERK}), session);
+    api::v1::Close first = MakeClose({{SIDE_RESIDENT, 0}});
+    api::v1::Close second = MakeClose({{SIDE_CLERK, 0}});
+    (expected_first ? first : second).set_more_sides_expected(true);
+    ASSERT_TRUE(session->OnClose(resident, first, {}).ok());
+    ASSERT_TRUE(session->OnClose(clerk, second, {}).ok());
+    clerk->WaitReceipt();
+  }
+}
+
+TEST_F(StatesTest, ASideThatIsStillExpectedKeepsTheSessionOpen) {
+  const auto resident = std::make_shared<FakeSink>();
+  const auto session = Open(resident, {SIDE_RESIDENT});
+  api::v1::Close close = MakeClose({{SIDE_RESIDENT, 0}});
+  close.set_more_sides_expected(true);
+  ASSERT_TRUE(session->OnClose(resident, close, {}).ok());
+  Settle();
+  EXPECT_EQ(resident->Count(api::v1::RecordResponse::kReceipt), 0u);
+}
+
 TEST_F(StatesTest, GapsThatLastToTheEndAreInTheClosingRecord) {
   const auto sink = std::make_shared<FakeSink>();
   const auto session = Open(sink, {SIDE_RESIDENT, SIDE_CLERK});
