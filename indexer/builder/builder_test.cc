@@ -381,6 +381,7 @@ TEST_F(BuilderTest, RebuildingGivesTheSameIndex) {
   options.on_progress = [&](uint64_t bytes, uint64_t total) {
     done = bytes;
     EXPECT_EQ(total, archive_->durable_end());
+    return absl::OkStatus();
   };
   const auto state = RebuildIndex(options);
   ASSERT_TRUE(state.ok()) << state.status();
@@ -389,6 +390,19 @@ TEST_F(BuilderTest, RebuildingGivesTheSameIndex) {
   EXPECT_FALSE(fs::exists(absl::StrCat(folder_, "/index.rebuild")));
   OpenIndex();
   EXPECT_EQ(builder_->position(), archive_->durable_end());
+  EXPECT_EQ(Content(), before);
+  // Who is told to stop leaves the old one as it was.
+  CloseIndex();
+  RebuildOptions stopped = {.data_directory = options.data_directory,
+                            .archive_id = options.archive_id,
+                            .index_keys = options.index_keys,
+                            .recipient_keys = archive_->RecipientKeys(),
+                            .on_progress = [](uint64_t, uint64_t) {
+                              return absl::CancelledError("told to stop");
+                            }};
+  EXPECT_TRUE(absl::IsCancelled(RebuildIndex(stopped).status()));
+  EXPECT_FALSE(fs::exists(absl::StrCat(folder_, "/index.rebuild")));
+  OpenIndex();
   EXPECT_EQ(Content(), before);
   // From nothing as well.
   CloseIndex();

@@ -351,15 +351,33 @@ absl::Status IndexBuilder::ApplyRecord(const StoredRecord& record, Work* work) {
       stored::v1::SessionClosed closed;
       ASSIGN_OR_RETURN(SessionState* const session,
                        ParseAndFind(record, &closed, work));
-      if (session != nullptr) session->ApplyClosed(closed);
+      if (session != nullptr) {
+        session->ApplyClosed(closed, record.position, &work->batch);
+      }
+      return absl::OkStatus();
+    }
+    case RecordType::kStateChanged: {
+      stored::v1::StateChanged changed;
+      ASSIGN_OR_RETURN(SessionState* const session,
+                       ParseAndFind(record, &changed, work));
+      if (session != nullptr) {
+        session->ApplyStateChanged(changed, record.position, &work->batch);
+      }
+      return absl::OkStatus();
+    }
+    case RecordType::kClockChanged: {
+      stored::v1::ClockChanged changed;
+      ASSIGN_OR_RETURN(SessionState* const session,
+                       ParseAndFind(record, &changed, work));
+      if (session != nullptr) {
+        session->ApplyClockChanged(changed, record.position, &work->batch);
+      }
       return absl::OkStatus();
     }
     case RecordType::kSnapshot:
       return ApplySnapshot(record, work);
     case RecordType::kVolumeHeader:
     case RecordType::kAccess:
-    case RecordType::kStateChanged:
-    case RecordType::kClockChanged:
     case RecordType::kKeyWraps:
       return absl::OkStatus();
   }

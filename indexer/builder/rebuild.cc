@@ -116,10 +116,10 @@ absl::StatusOr<stored::v1::IndexState> Build(const RebuildOptions& options,
   LogPump pump(&log, builder.get(), limits::kRebuildBatch_records);
   RETURN_IF_ERROR(pump.PumpUntil(log_end,
                                  [&](log::Position done) {
-                                   if (options.on_progress) {
-                                     options.on_progress(done, log_end);
+                                   if (!options.on_progress) {
+                                     return absl::OkStatus();
                                    }
-                                   return absl::OkStatus();
+                                   return options.on_progress(done, log_end);
                                  })
                       .status());
   RETURN_IF_ERROR(store->Flush());

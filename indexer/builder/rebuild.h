@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "archiver/base/ids.h"
 #include "archiver/seal/index_keys.h"
@@ -21,8 +22,9 @@ struct RebuildOptions {
   const seal::IndexKeys* index_keys = nullptr;
   // Keys that open metadata.
   std::vector<seal::KeyPair> recipient_keys;
-  // Called now and then with bytes of the log done and in all. May be empty.
-  std::function<void(uint64_t done, uint64_t total)> on_progress;
+  // Called now and then with bytes of the log done and in all; an error ends
+  // the rebuilding with it. May be empty.
+  std::function<absl::Status(uint64_t done, uint64_t total)> on_progress;
 };
 
 // Makes the index again from the whole log, beside the old one, and then puts

@@ -1,6 +1,7 @@
 #include "indexer/builder/session_state.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -13,6 +14,8 @@
 #include <google/protobuf/message_lite.h>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
@@ -40,6 +43,26 @@ std::array<char, kSize> ToArray(absl::string_view bytes) {
   std::array<char, kSize> array = {};
   std::copy_n(bytes.begin(), std::min(kSize, bytes.size()), array.begin());
   return array;
+}
+
+absl::string_view SideWord(stored::v1::Side side) {
+  return side == stored::v1::SIDE_RESIDENT ? "resident" : "clerk";
+}
+
+void AddAttribute(absl::string_view key, absl::string_view value,
+                  stored::v1::EventRow* row) {
+  stored::v1::Attribute* attribute = row->mutable_event()->add_attributes();
+  attribute->set_key(std::string(key));
+  attribute->set_value(std::string(value));
+}
+
+// The mapping's offset at a raw time (records.proto).
+int64_t OffsetAt_us(const stored::v1::ClockChanged& clock, int64_t raw_us) {
+  // A header holds any number; the product of two does not fit into 64 bits.
+  const double gained_us =
+      (static_cast<double>(raw_us) - static_cast<double>(clock.raw_from_us())) *
+      static_cast<double>(clock.rate_ppb()) / 1e9;
+  return clock.offset_us() + std::llround(gained_us);
 }
 
 }  // namespace
@@ -82,6 +105,7 @@ void SessionState::ApplyOpened(const stored::v1::SessionOpened& opened) {
     row_.clear_closed();
     row_.clear_closed_time_us();
     row_.clear_closed_sides();
+    row_.clear_closed_gaps();
     plan_changed_ = true;
   }
 }
@@ -104,6 +128,35 @@ void SessionState::PutDetail(DetailKind kind, uint32_t number,
   std::string sealed = keys_->SealRow(RowContext(Family::kDetails, key),
                                       row.SerializeAsString());
   batch->Put(Family::kDetails, std::move(key), std::move(sealed));
+}
+
+void SessionState::PutNextDetail(DetailKind kind,
+                                 const google::protobuf::MessageLite& row,
+                                 IndexBatch* batch) {
+  PutDetail(kind, row_.next_detail(), row, batch);
+  row_.set_next_detail(row_.next_detail() + 1);
+}
+
+void SessionState::AddOwnEvent(stored::v1::EventRow row, log::Position position,
+                               IndexBatch* batch) {
+  AddEventTag(row.event().type(), row.at_us(), position);
+  PutNextDetail(DetailKind::kEvent, row, batch);
+}
+
+void SessionState::AddSilence(const stored::v1::Gap& gap,
+                              log::Position position, IndexBatch* batch) {
+  if (gap.track_id() == 0) return;
+  stored::v1::EventRow row;
+  row.set_at_us(gap.start_us());
+  row.set_side(gap.side());
+  row.mutable_event()->set_type("silence");
+  AddAttribute("track", absl::StrCat(gap.track_id()), &row);
+  AddAttribute(
+      "seconds",
+      absl::StrFormat("%.3f",
+                      static_cast<double>(gap.end_us() - gap.start_us()) / 1e6),
+      &row);
+  AddOwnEvent(std::move(row), position, batch);
 }
 
 void SessionState::ApplySpan(const stored::v1::SpanStarted& span,
@@ -170,8 +223,8 @@ void SessionState::ApplyChunk(const stored::v1::Chunk& chunk,
   }
   pending->set_payload_bytes(pending->payload_bytes() + payload_bytes);
   for (const auto& gap : chunk.gaps()) {
-    PutDetail(DetailKind::kGap, row_.next_detail(), gap, batch);
-    row_.set_next_detail(row_.next_detail() + 1);
+    PutNextDetail(DetailKind::kGap, gap, batch);
+    AddSilence(gap, record.position, batch);
   }
 }
 
@@ -276,8 +329,7 @@ void SessionState::ApplyNotes(const stored::v1::Notes& notes,
         row.set_at_us(note.at_us());
         row.set_side(notes.side());
         *row.mutable_event() = event;
-        PutDetail(DetailKind::kEvent, row_.next_detail(), row, batch);
-        row_.set_next_detail(row_.next_detail() + 1);
+        PutNextDetail(DetailKind::kEvent, row, batch);
         AddEventTag(event.type(), note.at_us(), position);
         if (event.attachment_id() != 0) {
           stored::v1::AttachmentRow attachment;
@@ -290,9 +342,7 @@ void SessionState::ApplyNotes(const stored::v1::Notes& notes,
         break;
       }
       case stored::v1::Note::kClockAnchor:
-        PutDetail(DetailKind::kClockAnchor, row_.next_detail(),
-                  note.clock_anchor(), batch);
-        row_.set_next_detail(row_.next_detail() + 1);
+        PutNextDetail(DetailKind::kClockAnchor, note.clock_anchor(), batch);
         break;
       case stored::v1::Note::KIND_NOT_SET:
         break;
@@ -334,6 +384,7 @@ bool SessionState::ApplySegment(const stored::v1::Segment& segment,
   row.set_start_us(segment.start_us());
   row.set_end_us(segment.end_us());
   row.set_chunks(static_cast<uint32_t>(segment.chunks_size()));
+  *row.mutable_tracks_without_key_frame() = segment.tracks_without_key_frame();
   auto* pending = row_.mutable_pending_segments();
   for (auto it = pending->begin(); it != pending->end(); ++it) {
     if (it->segment() != segment.segment()) continue;
@@ -348,7 +399,72 @@ bool SessionState::ApplySegment(const stored::v1::Segment& segment,
   return true;
 }
 
-void SessionState::ApplyClosed(const stored::v1::SessionClosed& closed) {
+void SessionState::ApplyStateChanged(const stored::v1::StateChanged& changed,
+                                     log::Position position,
+                                     IndexBatch* batch) {
+  row_.set_state(changed.state());
+  PutNextDetail(DetailKind::kStateChange, changed, batch);
+  stored::v1::EventRow row;
+  row.set_at_us(changed.at_us());
+  if (changed.state() == stored::v1::SESSION_STATE_RECOVERED) {
+    row.mutable_event()->set_type("session_recovered");
+    AddOwnEvent(std::move(row), position, batch);
+    return;
+  }
+  if (changed.state() != stored::v1::SESSION_STATE_DEGRADED) return;
+  row.mutable_event()->set_type("session_degraded");
+  for (const auto& trouble : changed.troubles()) {
+    stored::v1::EventRow of_side = row;
+    of_side.set_side(trouble.side());
+    AddAttribute("side", SideWord(trouble.side()), &of_side);
+    AddAttribute("trouble",
+                 trouble.trouble() == stored::v1::TROUBLE_MISSING ? "missing"
+                                                                  : "stalled",
+                 &of_side);
+    AddOwnEvent(std::move(of_side), position, batch);
+  }
+}
+
+void SessionState::ApplyClockChanged(const stored::v1::ClockChanged& changed,
+                                     log::Position position,
+                                     IndexBatch* batch) {
+  stored::v1::ClockChanged* known = nullptr;
+  for (auto& clock : *row_.mutable_clocks()) {
+    if (clock.track_id() == changed.track_id()) known = &clock;
+  }
+  // A crash before the packet that it begins with makes it come twice.
+  if (known != nullptr && known->raw_from_us() == changed.raw_from_us() &&
+      known->offset_us() == changed.offset_us() &&
+      known->rate_ppb() == changed.rate_ppb()) {
+    return;
+  }
+  PutNextDetail(DetailKind::kClockChange, changed, batch);
+  // Without a record session time is raw time.
+  const int64_t before_us =
+      known == nullptr ? 0 : OffsetAt_us(*known, changed.raw_from_us());
+  if (known == nullptr && changed.track_id() <= limits::kMaxTrackId) {
+    known = row_.add_clocks();
+  }
+  if (known != nullptr) *known = changed;
+  if (changed.reason() != stored::v1::CLOCK_REASON_JUMP) return;
+  stored::v1::EventRow row;
+  row.set_at_us(changed.at_us());
+  row.set_side(changed.side());
+  row.mutable_event()->set_type("clock_jumped");
+  AddAttribute("track", absl::StrCat(changed.track_id()), &row);
+  // What the media clock gained is what the offset lost, or should have lost.
+  AddAttribute(
+      "by_ms",
+      absl::StrCat((before_us - changed.offset_us() - changed.residual_us()) /
+                   1000),
+      &row);
+  AddOwnEvent(std::move(row), position, batch);
+}
+
+void SessionState::ApplyClosed(const stored::v1::SessionClosed& closed,
+                               log::Position position, IndexBatch* batch) {
+  *row_.mutable_closed_gaps() = closed.gaps();
+  for (const auto& gap : closed.gaps()) AddSilence(gap, position, batch);
   row_.set_closed(closed.reason());
   row_.set_closed_time_us(closed.record_time_us());
   *row_.mutable_closed_sides() = closed.sides();
@@ -412,16 +528,21 @@ void SessionState::FlushPlan(IndexBatch* batch) {
   }
   for (uint32_t i = 0; i < plan.runs.size(); ++i) {
     const RunPlan& run = plan.runs[i];
-    if (i < posted_.runs.size() &&
-        posted_.runs[i].first_segment == run.first_segment &&
-        posted_.runs[i].last_segment == run.last_segment &&
-        posted_.runs[i].has_segments == run.has_segments) {
+    if (i < posted_.runs.size() && posted_.runs[i].segments == run.segments) {
       continue;
     }
     stored::v1::RunRow row;
-    row.set_first_segment(run.first_segment);
-    row.set_last_segment(run.last_segment);
-    row.set_has_segments(run.has_segments);
+    if (!run.segments.empty()) {
+      row.set_has_segments(true);
+      row.set_first_segment(run.segments.front().first);
+      row.set_last_segment(run.segments.back().last);
+    }
+    for (const RunPlan::Range& range : run.segments) {
+      if (run.segments.size() == 1) break;
+      stored::v1::SegmentRange* added = row.add_segments();
+      added->set_first(range.first);
+      added->set_last(range.last);
+    }
     batch->Put(Family::kRuns, NumberedKey(session_, i),
                row.SerializeAsString());
   }

@@ -65,7 +65,12 @@ class SessionState {
                            log::Position position, IndexBatch* batch);
   // Returns false if the segment was there already.
   bool ApplySegment(const stored::v1::Segment& segment, log::Position position);
-  void ApplyClosed(const stored::v1::SessionClosed& closed);
+  void ApplyStateChanged(const stored::v1::StateChanged& changed,
+                         log::Position position, IndexBatch* batch);
+  void ApplyClockChanged(const stored::v1::ClockChanged& changed,
+                         log::Position position, IndexBatch* batch);
+  void ApplyClosed(const stored::v1::SessionClosed& closed,
+                   log::Position position, IndexBatch* batch);
 
   // Puts what changed since the last Flush.
   void Flush(IndexBatch* batch);
@@ -105,6 +110,14 @@ class SessionState {
   void CountTagNote(const stored::v1::TagNote& note);
   void PutDetail(DetailKind kind, uint32_t number,
                  const google::protobuf::MessageLite& row, IndexBatch* batch);
+  // Under the next number.
+  void PutNextDetail(DetailKind kind, const google::protobuf::MessageLite& row,
+                     IndexBatch* batch);
+  // An event that no gateway sent: the archive's own records tell of it.
+  void AddOwnEvent(stored::v1::EventRow row, log::Position position,
+                   IndexBatch* batch);
+  void AddSilence(const stored::v1::Gap& gap, log::Position position,
+                  IndexBatch* batch);
 
   const seal::IndexKeys* keys_;
   base::Uuid session_;

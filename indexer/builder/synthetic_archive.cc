@@ -45,6 +45,11 @@ class UnsyncedFile final : public base::AppendFile {
  public:
   explicit UnsyncedFile(std::unique_ptr<base::AppendFile> file)
       : file_(std::move(file)) {}
+  absl::StatusOr<uint64_t> Reserve(uint64_t) override { return size(); }
+  absl::Status ReleaseReserved() override { return absl::OkStatus(); }
+  absl::Status CutTo(uint64_t size_bytes) override {
+    return file_->CutTo(size_bytes);
+  }
   absl::Status Append(absl::Span<const absl::string_view> pieces) override {
     return file_->Append(pieces);
   }
@@ -81,6 +86,9 @@ class UnsyncedFileSystem final : public base::FileSystem {
   absl::Status WriteFile(const std::string& path,
                          absl::string_view content) override {
     return real_->WriteFile(path, content);
+  }
+  absl::StatusOr<base::DiskSpace> Space(const std::string& path) override {
+    return real_->Space(path);
   }
 
  private:
@@ -323,12 +331,17 @@ void SyntheticArchive::Chunk(const base::Uuid& id, int64_t from_us,
   listed->set_body_sha256(seal::Sha256(body));
 }
 
-void SyntheticArchive::Manifest(const base::Uuid& id) {
+void SyntheticArchive::Manifest(
+    const base::Uuid& id,
+    const std::vector<uint32_t>& tracks_without_key_frame) {
   Session& session = At(id);
   stored::v1::Segment& manifest = session.manifest;
   manifest.set_session_id(std::string(id.bytes()));
   manifest.set_epoch(session.epoch);
   manifest.set_segment(session.segment++);
+  for (const uint32_t track : tracks_without_key_frame) {
+    manifest.add_tracks_without_key_frame(track);
+  }
   manifest.set_record_time_us(record_time_us_++);
   Append(RecordType::kSegment, manifest.SerializeAsString(), "");
   manifest.Clear();
@@ -341,8 +354,25 @@ void SyntheticArchive::Segment(const base::Uuid& id, int64_t from_us,
   Manifest(id);
 }
 
+void SyntheticArchive::StateChanged(const base::Uuid& id,
+                                    stored::v1::StateChanged changed) {
+  changed.set_session_id(std::string(id.bytes()));
+  changed.set_epoch(At(id).epoch);
+  changed.set_record_time_us(record_time_us_++);
+  Append(RecordType::kStateChanged, changed.SerializeAsString(), "");
+}
+
+void SyntheticArchive::ClockChanged(const base::Uuid& id,
+                                    stored::v1::ClockChanged changed) {
+  changed.set_session_id(std::string(id.bytes()));
+  changed.set_epoch(At(id).epoch);
+  changed.set_record_time_us(record_time_us_++);
+  Append(RecordType::kClockChanged, changed.SerializeAsString(), "");
+}
+
 void SyntheticArchive::Close(const base::Uuid& id,
-                             stored::v1::CloseReason reason) {
+                             stored::v1::CloseReason reason,
+                             const std::vector<stored::v1::Gap>& gaps) {
   Session& session = At(id);
   stored::v1::SessionClosed closed;
   closed.set_session_id(std::string(id.bytes()));
@@ -353,6 +383,7 @@ void SyntheticArchive::Close(const base::Uuid& id,
     *closed.add_sides() = totals;
   }
   closed.set_segments(session.segment);
+  for (const auto& gap : gaps) *closed.add_gaps() = gap;
   Append(RecordType::kSessionClosed, closed.SerializeAsString(), "");
 }
 

@@ -68,11 +68,18 @@ class SyntheticArchive {
                  {stored::v1::SIDE_RESIDENT, stored::v1::SIDE_CLERK},
              const std::vector<stored::v1::Gap>& gaps = {});
   // The manifest of the segment at hand, whose window is that of its chunks.
-  void Manifest(const base::Uuid& session);
+  void Manifest(const base::Uuid& session,
+                const std::vector<uint32_t>& tracks_without_key_frame = {});
   // A chunk and its manifest.
   void Segment(const base::Uuid& session, int64_t from_us, int64_t to_us);
+  // Session and epoch are filled in.
+  void StateChanged(const base::Uuid& session,
+                    stored::v1::StateChanged changed);
+  void ClockChanged(const base::Uuid& session,
+                    stored::v1::ClockChanged changed);
   void Close(const base::Uuid& session,
-             stored::v1::CloseReason reason = stored::v1::CLOSE_REASON_CLOSED);
+             stored::v1::CloseReason reason = stored::v1::CLOSE_REASON_CLOSED,
+             const std::vector<stored::v1::Gap>& gaps = {});
 
   log::Position Append(log::RecordType type, std::string header,
                        std::string body);

@@ -60,14 +60,25 @@ bool IsClosed(const stored::v1::SessionRow& row) {
   return row.closed() != stored::v1::CLOSE_REASON_UNSPECIFIED;
 }
 
-api::v1::SessionState ToApiState(stored::v1::CloseReason reason) {
-  switch (reason) {
+api::v1::SessionState ToApiState(stored::v1::SessionState state) {
+  switch (state) {
+    case stored::v1::SESSION_STATE_DEGRADED:
+      return api::v1::SESSION_STATE_DEGRADED;
+    case stored::v1::SESSION_STATE_RECOVERED:
+      return api::v1::SESSION_STATE_RECOVERED;
+    default:
+      return api::v1::SESSION_STATE_OPEN;
+  }
+}
+
+api::v1::SessionState StateOf(const stored::v1::SessionRow& row) {
+  switch (row.closed()) {
     case stored::v1::CLOSE_REASON_CLOSED:
       return api::v1::SESSION_STATE_CLOSED;
     case stored::v1::CLOSE_REASON_ABANDONED:
       return api::v1::SESSION_STATE_ABANDONED;
     default:
-      return api::v1::SESSION_STATE_OPEN;
+      return ToApiState(row.state());
   }
 }
 
@@ -109,7 +120,7 @@ api::v1::Session ToApiSession(const stored::v1::SessionRow& row) {
   SetTime(row.start_time_us(), session.mutable_start_time());
   SetTime(EndTime_us(row), session.mutable_end_time());
   session.set_duration_us(row.end_us());
-  session.set_state(ToApiState(row.closed()));
+  session.set_state(StateOf(row));
   for (const TagSpan& tag : FoldTags(row)) AddTag(tag, &session);
   session.set_payload_bytes(row.payload_bytes());
   session.set_segments(row.segments());
@@ -139,6 +150,7 @@ api::v1::Segment ToApiSegment(const stored::v1::SessionRow& row,
     }
   }
   out.set_payload_bytes(segment.payload_bytes());
+  *out.mutable_tracks_without_key_frame() = segment.tracks_without_key_frame();
   return out;
 }
 
@@ -203,6 +215,54 @@ api::v1::ClockAnchor ToApiClockAnchor(const stored::v1::ClockAnchor& anchor) {
   return out;
 }
 
+api::v1::ClockChange ToApiClockChange(const stored::v1::ClockChanged& change) {
+  api::v1::ClockChange out;
+  out.set_side(ToApiSide(change.side()));
+  out.set_track_id(change.track_id());
+  out.set_at_us(change.at_us());
+  out.set_raw_from_us(change.raw_from_us());
+  out.set_offset_us(change.offset_us());
+  out.set_rate_ppb(change.rate_ppb());
+  out.set_residual_us(change.residual_us());
+  switch (change.reason()) {
+    case stored::v1::CLOCK_REASON_PLACED:
+      out.set_reason(api::v1::ClockChange::REASON_PLACED);
+      break;
+    case stored::v1::CLOCK_REASON_DRIFT:
+      out.set_reason(api::v1::ClockChange::REASON_DRIFT);
+      break;
+    case stored::v1::CLOCK_REASON_JUMP:
+      out.set_reason(api::v1::ClockChange::REASON_JUMP);
+      break;
+    default:
+      break;
+  }
+  return out;
+}
+
+api::v1::StateChange ToApiStateChange(const stored::v1::StateChanged& change) {
+  api::v1::StateChange out;
+  out.set_state(ToApiState(change.state()));
+  SetTime(change.record_time_us(), out.mutable_time());
+  out.set_at_us(change.at_us());
+  for (const auto& trouble : change.troubles()) {
+    api::v1::SideTrouble* added = out.add_troubles();
+    added->set_side(ToApiSide(trouble.side()));
+    added->set_since_us(trouble.since_us());
+    switch (trouble.trouble()) {
+      case stored::v1::TROUBLE_MISSING:
+        added->set_trouble(api::v1::SideTrouble::TROUBLE_MISSING);
+        break;
+      case stored::v1::TROUBLE_STALLED:
+        added->set_trouble(api::v1::SideTrouble::TROUBLE_STALLED);
+        break;
+      default:
+        break;
+    }
+  }
+  return out;
+}
+
 std::vector<api::v1::SideTotals> ToApiSides(const stored::v1::SessionRow& row) {
   std::vector<api::v1::SideTotals> sides;
   if (IsClosed(row)) {
@@ -236,44 +296,46 @@ std::vector<api::v1::SideTotals> ToApiSides(const stored::v1::SessionRow& row) {
 std::vector<api::v1::Gap> ToApiGaps(
     const stored::v1::SessionRow& row,
     const std::vector<stored::v1::Gap>& recorded) {
+  std::vector<stored::v1::Gap> known = recorded;
+  known.insert(known.end(), row.closed_gaps().begin(), row.closed_gaps().end());
   std::vector<api::v1::Gap> gaps;
-  const auto add = [&](api::v1::Side side, int64_t start_us, int64_t end_us) {
-    api::v1::Gap gap;
-    gap.set_side(side);
-    gap.set_start_us(start_us);
-    gap.set_end_us(end_us);
-    gaps.push_back(gap);
-  };
-  for (const auto& gap : recorded) {
-    add(ToApiSide(gap.side()), gap.start_us(), gap.end_us());
+  for (const auto& gap : known) {
+    api::v1::Gap& out = gaps.emplace_back();
+    out.set_side(ToApiSide(gap.side()));
+    out.set_track_id(gap.track_id());
+    out.set_start_us(gap.start_us());
+    out.set_end_us(gap.end_us());
   }
+  // What nothing recorded tells of.
+  const auto add = [&](stored::v1::Side side, int64_t start_us,
+                       int64_t end_us) {
+    const bool told =
+        std::any_of(known.begin(), known.end(), [&](const auto& gap) {
+          return gap.side() == side && gap.track_id() == 0 &&
+                 gap.start_us() < end_us && start_us < gap.end_us();
+        });
+    if (told || end_us - start_us <= limits::kGapThreshold_us) return;
+    api::v1::Gap& out = gaps.emplace_back();
+    out.set_side(ToApiSide(side));
+    out.set_start_us(start_us);
+    out.set_end_us(end_us);
+  };
   for (const auto side : {stored::v1::SIDE_RESIDENT, stored::v1::SIDE_CLERK}) {
     const stored::v1::SideRow* found = nullptr;
-    for (const auto& known : row.sides()) {
-      if (known.side() == side && known.packets() > 0) found = &known;
+    for (const auto& row_side : row.sides()) {
+      if (row_side.side() == side && row_side.packets() > 0) found = &row_side;
     }
     if (found == nullptr) {
-      if (row.end_us() > limits::kGapThreshold_us) {
-        add(ToApiSide(side), 0, row.end_us());
-      }
+      add(side, 0, row.end_us());
       continue;
     }
-    const bool late_recorded =
-        std::any_of(recorded.begin(), recorded.end(), [&](const auto& gap) {
-          return gap.side() == side && gap.end_us() >= found->start_us() &&
-                 gap.start_us() < found->start_us();
-        });
-    if (found->start_us() > limits::kGapThreshold_us && !late_recorded) {
-      add(ToApiSide(side), 0, found->start_us());
-    }
-    if (IsClosed(row) &&
-        row.end_us() - found->end_us() > limits::kGapThreshold_us) {
-      add(ToApiSide(side), found->end_us(), row.end_us());
-    }
+    add(side, 0, found->start_us());
+    if (IsClosed(row)) add(side, found->end_us(), row.end_us());
   }
   std::sort(gaps.begin(), gaps.end(), [](const auto& a, const auto& b) {
     const auto key = [](const api::v1::Gap& gap) {
-      return std::make_tuple(gap.start_us(), gap.side(), gap.end_us());
+      return std::make_tuple(gap.start_us(), gap.side(), gap.track_id(),
+                             gap.end_us());
     };
     return key(a) < key(b);
   });

@@ -32,13 +32,16 @@ api::v1::TimedTag ToApiTimedTag(const TagSpan& tag);
 api::v1::Span ToApiSpan(const stored::v1::SpanRow& row);
 api::v1::SessionEvent ToApiEvent(const stored::v1::EventRow& row);
 api::v1::ClockAnchor ToApiClockAnchor(const stored::v1::ClockAnchor& anchor);
+api::v1::ClockChange ToApiClockChange(const stored::v1::ClockChanged& change);
+api::v1::StateChange ToApiStateChange(const stored::v1::StateChanged& change);
 
 // What each side gave: as the closing record says, or so far.
 std::vector<api::v1::SideTotals> ToApiSides(const stored::v1::SessionRow& row);
 
-// Recorded gaps and what follows from the sides: one that never gave anything,
-// one that began late, and, in a session that has ended, one that ended early.
-// In order of their times.
+// Recorded gaps, of chunks and of the closing record, and where these say
+// nothing what follows from the sides: one that never gave anything, one that
+// began late, and, in a session that has ended, one that ended early. In order
+// of their times.
 std::vector<api::v1::Gap> ToApiGaps(
     const stored::v1::SessionRow& row,
     const std::vector<stored::v1::Gap>& recorded);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -86,6 +87,29 @@ std::string WhatSessionLost(const stored::v1::SessionRow& row) {
                         " tag updates broke a limit and are not indexed");
   }
   return "";
+}
+
+// A run's segments in the order of answers.
+absl::StatusOr<std::vector<stored::v1::SegmentRow>> SegmentsOf(
+    const IndexView& view, const base::Uuid& session,
+    const stored::v1::RunRow& run, bool newest_first) {
+  std::vector<stored::v1::SegmentRow> segments;
+  std::vector<stored::v1::SegmentRange> ranges(run.segments().begin(),
+                                               run.segments().end());
+  if (ranges.empty() && run.has_segments()) {
+    ranges.emplace_back().set_first(run.first_segment());
+    ranges.back().set_last(run.last_segment());
+  }
+  for (const auto& range : ranges) {
+    ASSIGN_OR_RETURN(auto rows,
+                     view.Segments(session, range.first(), range.last()));
+    std::move(rows.begin(), rows.end(), std::back_inserter(segments));
+  }
+  std::sort(segments.begin(), segments.end(),
+            [&](const auto& a, const auto& b) {
+              return newest_first ? IsEarlier(b, a) : IsEarlier(a, b);
+            });
+  return segments;
 }
 
 template <typename Response>
@@ -203,7 +227,14 @@ absl::StatusOr<api::v1::ListSegmentsResponse> Catalog::ListSegments(
   const bool newest_first = page.order == Order::kNewestFirst;
   const PageEnd start = page.end;
   // Runs may have been cut anew since the last page; segments never are.
-  if (page.continued) page.walker->GoToSession(start.last);
+  std::optional<stored::v1::SegmentRow> ended_with;
+  if (page.continued) {
+    page.walker->GoToSession(start.last);
+    ASSIGN_OR_RETURN(const auto rows,
+                     page.sight.view->Segments(start.last.session(),
+                                               start.segment, start.segment));
+    if (!rows.empty()) ended_with = rows.front();
+  }
   api::v1::ListSegmentsResponse response;
   std::vector<TagSpan> tags;
   std::optional<DocId> tagged;
@@ -218,18 +249,17 @@ absl::StatusOr<api::v1::ListSegmentsResponse> Catalog::ListSegments(
     }
     ASSIGN_OR_RETURN(const auto run,
                      page.sight.view->Run(doc->session(), doc->run()));
-    if (!run.has_value() || !run->has_segments()) continue;
+    if (!run.has_value()) continue;
     ASSIGN_OR_RETURN(
-        std::vector<stored::v1::SegmentRow> segments,
-        page.sight.view->Segments(doc->session(), run->first_segment(),
-                                  run->last_segment()));
-    if (newest_first) std::reverse(segments.begin(), segments.end());
+        const std::vector<stored::v1::SegmentRow> segments,
+        SegmentsOf(*page.sight.view, doc->session(), *run, newest_first));
     for (const auto& segment : segments) {
       if (segment.position() >= page.end.before_position) continue;
-      const bool seen = page.continued && start.last.SameSession(*doc) &&
-                        (newest_first ? segment.segment() >= start.segment
-                                      : segment.segment() <= start.segment);
-      if (seen) continue;
+      if (ended_with.has_value() && start.last.SameSession(*doc) &&
+          (newest_first ? !IsEarlier(segment, *ended_with)
+                        : !IsEarlier(*ended_with, segment))) {
+        continue;
+      }
       if (static_cast<size_t>(response.segments_size()) == page.size) {
         response.set_next_page_token(
             SealPageEnd(*options_.keys, page.context, page.end));
@@ -356,6 +386,18 @@ absl::StatusOr<api::v1::GetSessionResponse> Catalog::GetSession(
     *response.add_clock_anchors() = ToApiClockAnchor(anchor);
   }
   for (const auto& side : ToApiSides(*row)) *response.add_sides() = side;
+  ASSIGN_OR_RETURN(const auto clocks,
+                   sight.view->Details<stored::v1::ClockChanged>(
+                       DetailPrefix(*id, DetailKind::kClockChange)));
+  for (const auto& change : clocks) {
+    *response.add_clock_changes() = ToApiClockChange(change);
+  }
+  ASSIGN_OR_RETURN(const auto states,
+                   sight.view->Details<stored::v1::StateChanged>(
+                       DetailPrefix(*id, DetailKind::kStateChange)));
+  for (const auto& change : states) {
+    *response.add_state_changes() = ToApiStateChange(change);
+  }
   std::string reason = sight.incomplete_reason;
   const std::string lost = WhatSessionLost(*row);
   if (!lost.empty()) reason = lost;

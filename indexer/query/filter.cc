@@ -278,12 +278,17 @@ class Parser {
     const std::string name = absl::AsciiStrToUpper(value.text);
     if (name == "OPEN") {
       node->state = stored::v1::CLOSE_REASON_UNSPECIFIED;
+    } else if (name == "DEGRADED") {
+      node->open_state = stored::v1::SESSION_STATE_DEGRADED;
+    } else if (name == "RECOVERED") {
+      node->open_state = stored::v1::SESSION_STATE_RECOVERED;
     } else if (name == "CLOSED") {
       node->state = stored::v1::CLOSE_REASON_CLOSED;
     } else if (name == "ABANDONED") {
       node->state = stored::v1::CLOSE_REASON_ABANDONED;
     } else {
-      return Bad(value.offset, "a state is OPEN, CLOSED or ABANDONED");
+      return Bad(value.offset,
+                 "a state is OPEN, DEGRADED, RECOVERED, CLOSED or ABANDONED");
     }
     return absl::OkStatus();
   }

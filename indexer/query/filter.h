@@ -57,6 +57,8 @@ struct FilterNode {
   int64_t time_us = 0;
   // kState: CLOSE_REASON_UNSPECIFIED stands for open.
   stored::v1::CloseReason state = stored::v1::CLOSE_REASON_UNSPECIFIED;
+  // Of an open session; SESSION_STATE_UNSPECIFIED stands for any.
+  stored::v1::SessionState open_state = stored::v1::SESSION_STATE_UNSPECIFIED;
   // kSession.
   base::Uuid session;
   // Where in the filter's text it stands, in bytes.

@@ -50,7 +50,8 @@ std::string Show(const FilterNode& node) {
     case Kind::kDuration:
       return absl::StrCat("duration", op, node.time_us);
     case Kind::kState:
-      return absl::StrCat("state=", static_cast<int>(node.state));
+      return absl::StrCat("state=", static_cast<int>(node.state), ".",
+                          static_cast<int>(node.open_state));
     case Kind::kSession:
       return absl::StrCat("session=", node.session.ToString());
   }
@@ -93,7 +94,10 @@ TEST(FilterTest, FieldsOfTheSession) {
   EXPECT_EQ(Parsed("start_time < \"2026-11-01\""), "start<1793491200000000");
   EXPECT_EQ(Parsed("duration > 600s"), "duration>600000000");
   EXPECT_EQ(Parsed("duration = 1h30m"), "duration=5400000000");
-  EXPECT_EQ(Parsed("state = open OR state:ABANDONED"), "(or state=0 state=2)");
+  EXPECT_EQ(Parsed("state = open OR state:ABANDONED"),
+            "(or state=0.0 state=2.0)");
+  EXPECT_EQ(Parsed("state = degraded OR state:RECOVERED"),
+            "(or state=0.2 state=0.3)");
   EXPECT_EQ(Parsed("session = \"0192A0B0-0000-7000-8000-00000000000a\""),
             "session=0192a0b0-0000-7000-8000-00000000000a");
 }

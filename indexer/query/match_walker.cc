@@ -221,7 +221,9 @@ absl::StatusOr<bool> MatchWalker::SatisfiesRow(const FilterNode& node,
     case Kind::kDuration:
       return Compare<int64_t>(row->end_us(), node.comparison, node.time_us);
     case Kind::kState:
-      return row->closed() == node.state;
+      return row->closed() == node.state &&
+             (node.open_state == stored::v1::SESSION_STATE_UNSPECIFIED ||
+              node.open_state == row->state());
     default:
       return absl::InternalError("a filter term that no row answers");
   }

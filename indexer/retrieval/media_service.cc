@@ -208,7 +208,8 @@ absl::Status MediaService::DoReadAttachment(
   ASSIGN_OR_RETURN(const base::Principal principal,
                    options_.authorize(*context));
   stored::v1::AccessRecord record;
-  record.set_action("Media.ReadAttachment");
+  record.set_action(
+      absl::StrCat("Media.ReadAttachment of ", request.attachment_id()));
   ASSIGN_OR_RETURN(const Grant grant,
                    Admit(principal, request.session_id(), request.purpose(),
                          std::move(record)));

@@ -252,7 +252,7 @@ TEST_F(MediaServiceTest, AttachmentsComeWhole) {
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_TRUE(bytes == parts[0] + parts[1] + parts[2]);
   ASSERT_EQ(access_.records.size(), 1u);
-  EXPECT_EQ(access_.records[0].action(), "Media.ReadAttachment");
+  EXPECT_EQ(access_.records[0].action(), "Media.ReadAttachment of 5");
 
   EXPECT_EQ(ReadAttachment(6, "complaint 12").first.code(),
             absl::StatusCode::kNotFound);

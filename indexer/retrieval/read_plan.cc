@@ -169,17 +169,41 @@ bool Continues(const stored::v1::Track& before,
   }
 }
 
+// Where a span lies among the chunks in the order of the log, which within a
+// track is the order of time. A span may come again behind later ones.
+struct SpanPlace {
+  uint32_t first_chunk = UINT32_MAX;
+  uint32_t last_chunk = 0;
+};
+
+// What one of the file's tracks takes, in the order of the spans.
+struct Taken {
+  SpanPlace span;
+  stored::v1::Track track;
+};
+
+// True if the packets of `track` can follow all those in `taken`, and those of
+// them that come again can follow `track`.
+bool Fits(const std::vector<Taken>& taken, const SpanPlace& span,
+          const stored::v1::Track& track) {
+  if (!Continues(taken.back().track, track)) return false;
+  return std::all_of(taken.begin(), taken.end(), [&](const Taken& other) {
+    return other.span.last_chunk < span.first_chunk ||
+           (Continues(other.track, track) && Continues(track, other.track));
+  });
+}
+
 // The file's track that takes the packets of `track`: one that is there already
-// if a player can follow, a further one if not. `latest` has the parameters
-// that each of the file's tracks has come to.
-size_t OutputOf(const stored::v1::Track& track,
-                std::vector<stored::v1::Track>* latest, ReadPlan* plan) {
-  for (size_t i = 0; i < latest->size(); ++i) {
-    if (!Continues((*latest)[i], track)) continue;
-    (*latest)[i] = track;
+// if a player can follow, a further one if not. `outputs` has what each of the
+// file's tracks takes.
+size_t OutputOf(const stored::v1::Track& track, const SpanPlace& span,
+                std::vector<std::vector<Taken>>* outputs, ReadPlan* plan) {
+  for (size_t i = 0; i < outputs->size(); ++i) {
+    if (!Fits((*outputs)[i], span, track)) continue;
+    (*outputs)[i].push_back({span, track});
     return i;
   }
-  latest->push_back(track);
+  outputs->push_back({{span, track}});
   plan->tracks.push_back(track);
   return plan->tracks.size() - 1;
 }
@@ -187,15 +211,20 @@ size_t OutputOf(const stored::v1::Track& track,
 // Sets tracks and output from the spans of the chunks that will be read.
 absl::Status PlanTracks(const ReadRange& range, SessionReader* session,
                         ReadPlan* plan) {
-  std::set<uint32_t> spans;
-  for (const ChunkRef& chunk : plan->chunks) spans.insert(chunk.span);
-  std::vector<stored::v1::Track> latest;
-  for (const uint32_t span : spans) {
+  std::map<uint32_t, SpanPlace> spans;
+  for (const ChunkRef& chunk : plan->chunks) {
+    SpanPlace& place = spans[chunk.span];
+    place.first_chunk = std::min(place.first_chunk, chunk.chunk);
+    place.last_chunk = std::max(place.last_chunk, chunk.chunk);
+  }
+  std::vector<std::vector<Taken>> outputs;
+  for (const auto& [span, place] : spans) {
     ASSIGN_OR_RETURN(const stored::v1::SpanDescription* description,
                      session->Span(span));
     for (const stored::v1::Track& track : description->tracks()) {
       if (!WantsSide(range, track.side())) continue;
-      plan->output[{span, track.track_id()}] = OutputOf(track, &latest, plan);
+      plan->output[{span, track.track_id()}] =
+          OutputOf(track, place, &outputs, plan);
     }
   }
   if (plan->tracks.size() > limits::kMaxOutputTracks) {

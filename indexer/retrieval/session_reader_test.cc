@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -268,6 +269,107 @@ TEST_F(SessionReaderTest, SpansAndEpochs) {
   const auto clip = Read(id, range);
   ASSERT_TRUE(clip.ok());
   EXPECT_EQ(clip->plan.tracks.size(), 3u);
+}
+
+TEST_F(SessionReaderTest, ASpoolThatDrainsFindsItsPlace) {
+  const MadeUp made(120);
+  const auto is_clerk = [](const TestPacket& packet) {
+    return packet.info.track_id == 3;
+  };
+  // What packets of one side from so many seconds on are.
+  const auto part = [&](bool clerk, int64_t from_s, int64_t to_s) {
+    TestMedia media;
+    media.tracks = made.media.tracks;
+    for (const TestPacket& packet : made.media.packets) {
+      if (is_clerk(packet) == clerk && packet.info.dts_us >= from_s * kSecond &&
+          packet.info.dts_us < to_s * kSecond) {
+        media.packets.push_back(packet);
+      }
+    }
+    return media;
+  };
+  // The clerk's first minute comes while the resident's second one goes on.
+  std::vector<TestArchive::SpanOfMedia> spans = {{part(false, 0, 60)}};
+  for (int64_t i = 0; i < 60; ++i) {
+    spans.push_back({part(false, 60 + i, 61 + i), false, 0});
+    spans.push_back({part(true, i, i + 1), false, 0});
+  }
+  const auto id = archive_.AddSession(spans);
+  const auto read = Read(id, {});
+  ASSERT_TRUE(read.ok()) << read.status();
+  std::vector<media::PacketInfo> expected;
+  for (const TestPacket& packet : made.media.packets) {
+    if (!is_clerk(packet) || packet.info.dts_us < 60 * kSecond) {
+      expected.push_back(packet.info);
+    }
+  }
+  ASSERT_EQ(read->packets.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_EQ(read->packets[i].info, expected[i]) << i;
+  }
+  EXPECT_EQ(read->plan.tracks.size(), 3u);
+  EXPECT_FALSE(read->plan.chunks.empty());
+
+  ReadRange range;
+  range.from_us = 20 * kSecond;
+  range.to_us = 22 * kSecond;
+  const auto clip = Read(id, range);
+  ASSERT_TRUE(clip.ok()) << clip.status();
+  EXPECT_EQ(clip->Of(1).size(), 50u);
+  EXPECT_EQ(clip->Of(3).size(), 100u);
+  EXPECT_LE(clip->plan.chunks.size(), 8u);
+}
+
+TEST_F(SessionReaderTest, SpansThatComeAgain) {
+  // The microphone's rate flips every 3 s: A, B, A, B.
+  const auto tracks_of = [&](bool a_in_band, bool b_in_band, size_t parts) {
+    std::vector<TestArchive::SpanOfMedia> spans;
+    for (size_t i = 0; i < parts; ++i) {
+      MadeUp made(3, static_cast<int64_t>(i) * 3);
+      const bool b = i % 2 == 1;
+      made.media.tracks[1].set_sample_rate_hz(b ? 16000 : 8000);
+      made.media.tracks[1].set_parameters_in_band(b ? b_in_band : a_in_band);
+      spans.push_back({made.media, false, std::nullopt});
+      if (i >= 2) spans.back().again = i % 2;
+    }
+    const auto read = Read(archive_.AddSession(spans), {});
+    EXPECT_TRUE(read.ok()) << read.status();
+    std::vector<size_t> outputs;
+    if (!read.ok()) return outputs;
+    for (const ReadPacket& packet : read->Of(2)) {
+      if (outputs.empty() || outputs.back() != packet.output_track) {
+        outputs.push_back(packet.output_track);
+      }
+    }
+    EXPECT_EQ(read->Of(2).size(), parts * 150);
+    return outputs;
+  };
+  EXPECT_THAT(tracks_of(false, false, 4), ElementsAre(1, 3, 1, 3));
+  EXPECT_THAT(tracks_of(true, true, 4), ElementsAre(1));
+  // B could follow A, but A comes again and could not follow B.
+  EXPECT_THAT(tracks_of(false, true, 2), ElementsAre(1));
+  EXPECT_THAT(tracks_of(false, true, 4), ElementsAre(1, 3, 1, 3));
+}
+
+TEST_F(SessionReaderTest, ASegmentWithoutAKeyFramePlaysFromTheOneBefore) {
+  MadeUp made(20);
+  for (TestPacket& packet : made.media.packets) {
+    if (packet.info.track_id == 1 && packet.info.pts_us > 6 * kSecond &&
+        packet.info.pts_us < 16 * kSecond) {
+      packet.info.key_frame = false;
+    }
+  }
+  const auto id = archive_.AddSession({{made.media}});
+  ReadRange range;
+  range.from_us = 12 * kSecond;
+  const auto read = Read(id, range);
+  ASSERT_TRUE(read.ok()) << read.status();
+  const auto pictures = read->Of(1);
+  ASSERT_FALSE(pictures.empty());
+  EXPECT_TRUE(pictures.front().info.key_frame);
+  EXPECT_EQ(pictures.front().info.pts_us, 6 * kSecond);
+  EXPECT_EQ(pictures.size(), 14u * 25u);
+  EXPECT_EQ(read->plan.from_us, 6 * kSecond);
 }
 
 TEST_F(SessionReaderTest, BadRangesSaySo) {

@@ -130,24 +130,21 @@ base::Uuid TestArchive::AddSession(const std::vector<SpanOfMedia>& spans,
     } else {
       sealer_->NextSegment();
     }
-    AddSpan(span.media, tampered, &media);
+    AddSpan(span, tampered, &media);
   }
   media_[media.session_id] = media;
   return media.session_id;
 }
 
-void TestArchive::AddSpan(const TestMedia& span_media,
-                          const std::set<uint32_t>& tampered,
-                          SessionMedia* media) {
-  const std::string session_id(media->session_id.bytes());
+uint32_t TestArchive::StartSpan(const TestMedia& span_media,
+                                std::string container_header,
+                                SessionMedia* media) {
   const auto span = static_cast<uint32_t>(media->spans.size());
-  const auto muxer = Must(media::MatroskaMuxer::Create(span_media.tracks));
-
   stored::v1::SpanDescription description;
   for (const auto& track : span_media.tracks) *description.add_tracks() = track;
-  description.set_container_header(muxer->header());
+  description.set_container_header(std::move(container_header));
   stored::v1::SpanStarted span_header;
-  span_header.set_session_id(session_id);
+  span_header.set_session_id(std::string(media->session_id.bytes()));
   span_header.set_epoch(epoch_);
   span_header.set_segment(sealer_->segment());
   span_header.set_span(span);
@@ -159,6 +156,18 @@ void TestArchive::AddSpan(const TestMedia& span_media,
                             log::RecordType::kSpanStarted, span_bytes,
                             description.SerializeAsString())});
   media->spans.push_back({span, epoch_, sealer_->segment(), span_position});
+  return span;
+}
+
+void TestArchive::AddSpan(const SpanOfMedia& added,
+                          const std::set<uint32_t>& tampered,
+                          SessionMedia* media) {
+  const TestMedia& span_media = added.media;
+  const std::string session_id(media->session_id.bytes());
+  const auto muxer = Must(media::MatroskaMuxer::Create(span_media.tracks));
+  const uint32_t span = added.again
+                            ? *added.again
+                            : StartSpan(span_media, muxer->header(), media);
 
   std::vector<TestPacket> packets = span_media.packets;
   std::stable_sort(packets.begin(), packets.end(),

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -32,6 +33,8 @@ class TestArchive : public MediaIndex {
     TestMedia media;
     // Each span under an epoch of its own, as after restarts.
     bool new_epoch = false;
+    // An earlier span of the epoch that comes again, with its tracks.
+    std::optional<uint32_t> again = std::nullopt;
   };
 
   TestArchive();
@@ -73,7 +76,10 @@ class TestArchive : public MediaIndex {
   log::Position Append(log::LogStore* store, log::Record record);
   // Makes the sealer of a new epoch and writes its keys.
   void BeginEpoch(SessionMedia* media, uint32_t segment);
-  void AddSpan(const TestMedia& span_media, const std::set<uint32_t>& tampered,
+  // Returns the new span's number.
+  uint32_t StartSpan(const TestMedia& span_media, std::string container_header,
+                     SessionMedia* media);
+  void AddSpan(const SpanOfMedia& added, const std::set<uint32_t>& tampered,
                SessionMedia* media);
 
   const base::Uuid archive_id_;

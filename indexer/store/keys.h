@@ -67,8 +67,10 @@ enum class DetailKind : char {
   kClockAnchor = 'c',
   kEvent = 'e',
   kGap = 'g',
+  kClockChange = 'k',
   kAttachmentPart = 'p',
   kSpan = 's',
+  kStateChange = 't',
 };
 
 std::string SessionKey(const base::Uuid& session);

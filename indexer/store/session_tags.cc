@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <string>
 #include <tuple>
@@ -93,29 +94,40 @@ class KeyFold {
 };
 
 // Gives every segment the times whose tags count for it: its own window, what
-// lies between it and the one before, and for the first and (once the session
-// is closed) the last what lies outside.
-void AssignTagTimes(bool closed, std::vector<SegmentRow>* segments) {
-  int64_t last_from_us = kAlways_us;
-  int64_t last_to_us = kAlways_us;
-  for (size_t i = 0; i < segments->size(); ++i) {
-    SegmentRow& segment = (*segments)[i];
-    const bool last = i + 1 == segments->size();
-    const int64_t from_us =
-        std::max(last_from_us, std::min(segment.window_start_us(), last_to_us));
-    const int64_t to_us = closed && last
-                              ? kForever_us
-                              : std::max(segment.window_end_us(), last_to_us);
-    segment.set_tags_from_us(from_us);
-    segment.set_tags_to_us(to_us);
-    last_from_us = from_us;
-    last_to_us = to_us;
+// lies between it and the ones before, and for the first and (once the session
+// is closed) the last what lies outside. `segments` are in order of time.
+void AssignTagTimes(bool closed, const std::vector<SegmentRow*>& segments) {
+  int64_t covered_us = kAlways_us;
+  SegmentRow* last = nullptr;
+  for (SegmentRow* segment : segments) {
+    segment->set_tags_from_us(std::min(segment->window_start_us(), covered_us));
+    segment->set_tags_to_us(segment->window_end_us());
+    if (last == nullptr || segment->window_end_us() > covered_us) {
+      last = segment;
+      covered_us = segment->window_end_us();
+    }
+  }
+  if (closed && last != nullptr) last->set_tags_to_us(kForever_us);
+}
+
+void AddNumber(uint32_t number, std::vector<RunPlan::Range>* ranges) {
+  if (!ranges->empty() && ranges->back().last + 1 == number) {
+    ranges->back().last = number;
+  } else {
+    ranges->push_back({number, number});
   }
 }
 
 }  // namespace
 
 bool IsPersonalKey(absl::string_view key) { return key == "resident"; }
+
+bool IsEarlier(const SegmentRow& a, const SegmentRow& b) {
+  const auto place = [](const SegmentRow& row) {
+    return std::make_tuple(row.window_start_us(), row.segment());
+  };
+  return place(a) < place(b);
+}
 
 std::vector<TagSpan> FoldTags(const SessionRow& row) {
   std::map<std::string, std::vector<const TagNote*>> by_key;
@@ -142,8 +154,13 @@ std::vector<TagSpan> FoldTags(const SessionRow& row) {
 std::vector<RunPlan> PlanRuns(const SessionRow& row,
                               const std::vector<TagSpan>& tags,
                               std::vector<SegmentRow>* segments) {
-  const bool closed = row.closed() != stored::v1::CLOSE_REASON_UNSPECIFIED;
-  AssignTagTimes(closed, segments);
+  std::vector<SegmentRow*> in_time;
+  for (SegmentRow& segment : *segments) in_time.push_back(&segment);
+  std::stable_sort(in_time.begin(), in_time.end(),
+                   [](const SegmentRow* a, const SegmentRow* b) {
+                     return IsEarlier(*a, *b);
+                   });
+  AssignTagTimes(row.closed() != stored::v1::CLOSE_REASON_UNSPECIFIED, in_time);
 
   // One number per distinct (key, value): tags are sorted by them.
   std::vector<size_t> identity(tags.size());
@@ -189,46 +206,55 @@ std::vector<RunPlan> PlanRuns(const SessionRow& row,
   // Identity to the tag with the earliest position, for the run so far.
   std::map<size_t, size_t> run_tags;
   int64_t run_start_us = 0;
+  std::vector<uint32_t> numbers;
   const auto finish = [&] {
     if (runs.empty()) return;
     RunPlan& run = runs.back();
+    std::sort(numbers.begin(), numbers.end());
+    for (const uint32_t number : numbers) AddNumber(number, &run.segments);
+    numbers.clear();
     run.tags = whole;
     for (const auto& [id, tag] : run_tags) run.tags.push_back(tag);
   };
-  for (const SegmentRow& segment : *segments) {
+  for (const SegmentRow* segment : in_time) {
     for (; next < timed.size() &&
-           tags[timed[next]].from_us < segment.tags_to_us();
+           tags[timed[next]].from_us < segment->tags_to_us();
          ++next) {
       active.push_back(timed[next]);
     }
     std::erase_if(active, [&](size_t tag) {
-      return tags[tag].to_us <= segment.tags_from_us();
+      return tags[tag].to_us <= segment->tags_from_us();
     });
-    const std::map<size_t, size_t> here = distinct(active);
+    // One that lies within another ends before it.
+    std::vector<size_t> holding;
+    std::copy_if(
+        active.begin(), active.end(), std::back_inserter(holding),
+        [&](size_t tag) { return tags[tag].from_us < segment->tags_to_us(); });
+    const std::map<size_t, size_t> here = distinct(holding);
     const bool same = !runs.empty() && here.size() == run_tags.size() &&
                       std::equal(here.begin(), here.end(), run_tags.begin(),
                                  [](const auto& a, const auto& b) {
                                    return a.first == b.first;
                                  });
     const bool fits =
-        segment.window_end_us() - run_start_us <= limits::kRunMax_us;
+        segment->window_end_us() - run_start_us <= limits::kRunMax_us;
     if (!same || !fits) {
       finish();
       RunPlan run;
-      run.first_segment = segment.segment();
-      run.has_segments = true;
       // The first run stands for the session from its opening on.
-      run.position = runs.empty() ? row.opened_position() : segment.position();
+      run.position = runs.empty() ? row.opened_position() : segment->position();
       runs.push_back(std::move(run));
       run_tags = here;
-      run_start_us = segment.window_start_us();
+      run_start_us = segment->window_start_us();
     } else {
+      RunPlan& run = runs.back();
+      run.position = std::min<uint64_t>(run.position, segment->position());
       for (const auto& [id, tag] : here) {
         size_t& known = run_tags[id];
         if (tags[tag].position < tags[known].position) known = tag;
       }
     }
-    runs.back().last_segment = segment.segment();
+    numbers.push_back(segment->segment());
   }
   finish();
   return runs;

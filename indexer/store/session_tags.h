@@ -36,18 +36,28 @@ struct TagSpan {
 // late one finds its place. A pure function of the row.
 std::vector<TagSpan> FoldTags(const stored::v1::SessionRow& row);
 
-// Consecutive segments with equal tags.
+// Segments with equal tags that follow each other in session time.
 struct RunPlan {
-  uint32_t first_segment = 0;
-  uint32_t last_segment = 0;
-  // False for the one run of a session without segments.
-  bool has_segments = false;
+  // Numbers from first to last.
+  struct Range {
+    uint32_t first = 0;
+    uint32_t last = 0;
+    friend bool operator==(const Range&, const Range&) = default;
+  };
+  // In ascending order; none for the one run of a session without segments. A
+  // side that sent late makes segments of an earlier time with higher numbers.
+  std::vector<Range> segments;
   // The log record since which the run is there.
   uint64_t position = 0;
   // Indexes into the tags, the whole-session ones included; per distinct (key,
   // value) the one that came first.
   std::vector<size_t> tags;
 };
+
+// True if `a` comes before `b` in session time; of two that begin at once, the
+// one that was written first.
+bool IsEarlier(const stored::v1::SegmentRow& a,
+               const stored::v1::SegmentRow& b);
 
 // Cuts a session into runs of at most limits::kRunMax_us. `segments` are in
 // order of their numbers; tags_from_us and tags_to_us are filled in. A session

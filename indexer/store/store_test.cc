@@ -124,6 +124,20 @@ TEST(IndexStoreTest, RefusesAnotherArchiveANewerLayoutAndASecondOpener) {
   EXPECT_TRUE(absl::IsFailedPrecondition(newer));
   EXPECT_NE(newer.message().find(absl::StrCat(kSchemaVersion + 7)),
             absl::string_view::npos);
+  // One of before says what helps.
+  const std::string old_folder = absl::StrCat(folder, "_old");
+  std::filesystem::remove_all(old_folder);
+  {
+    auto store = IndexStore::Open(old_folder, archive).value();
+    IndexBatch batch;
+    std::string version;
+    AppendBigEndian32(1, &version);
+    batch.Put(Family::kMeta, "schema", version);
+    ASSERT_TRUE(store->Write(batch).ok());
+  }
+  const absl::Status older = IndexStore::Open(old_folder, archive).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(older));
+  EXPECT_NE(older.message().find("index rebuild"), absl::string_view::npos);
 }
 
 void AddNote(const std::string& key, const std::vector<std::string>& values,
@@ -230,12 +244,48 @@ TEST(PlanRunsTest, RunsAreCutByTagsAndByLength) {
   }
   const std::vector<RunPlan> runs = PlanRuns(row, FoldTags(row), &segments);
   ASSERT_EQ(runs.size(), 3u);
-  EXPECT_EQ(runs[0].last_segment, 29u);
+  using Ranges = std::vector<RunPlan::Range>;
+  EXPECT_EQ(runs[0].segments, (Ranges{{0, 29}}));
   EXPECT_EQ(runs[0].position, 7u);
-  EXPECT_EQ(runs[1].first_segment, 30u);
-  EXPECT_EQ(runs[1].last_segment, 39u);
+  EXPECT_EQ(runs[1].segments, (Ranges{{30, 39}}));
   EXPECT_EQ(runs[1].position, 1030u);
-  EXPECT_EQ(runs[2].last_segment, 59u);
+  EXPECT_EQ(runs[2].segments, (Ranges{{40, 59}}));
+}
+
+TEST(PlanRunsTest, WhatComesLateCountsForItsOwnTime) {
+  constexpr int64_t kSecond = 1'000'000;
+  stored::v1::SessionRow row;
+  row.set_opened_position(7);
+  AddNote("item", {"1"}, 2, 0, &row);
+  AddNote("item", {"2"}, 2, 60 * kSecond, &row);
+  // The live side, and 60 s of the other that come while it goes on.
+  std::vector<stored::v1::SegmentRow> segments;
+  uint32_t number = 0;
+  for (int i = 0; i < 6; ++i) {
+    segments.push_back(
+        MakeSegment(number++, i * 10 * kSecond, (i + 1) * 10 * kSecond));
+  }
+  for (int i = 0; i < 60; ++i) {
+    segments.push_back(
+        MakeSegment(number++, (60 + i) * kSecond, (61 + i) * kSecond));
+    segments.push_back(MakeSegment(number++, i * kSecond, (i + 1) * kSecond));
+  }
+  const std::vector<TagSpan> tags = FoldTags(row);
+  const std::vector<RunPlan> runs = PlanRuns(row, tags, &segments);
+  ASSERT_EQ(runs.size(), 2u);
+  ASSERT_EQ(runs[0].tags.size(), 1u);
+  EXPECT_EQ(tags[runs[0].tags[0]].value, "1");
+  ASSERT_EQ(runs[1].tags.size(), 1u);
+  EXPECT_EQ(tags[runs[1].tags[0]].value, "2");
+  // The first six and every second one of the rest.
+  EXPECT_EQ(runs[0].segments.size(), 61u);
+  EXPECT_EQ(runs[0].segments.front(), (RunPlan::Range{0, 5}));
+  EXPECT_EQ(runs[0].segments.back(), (RunPlan::Range{125, 125}));
+  EXPECT_EQ(runs[1].segments.size(), 60u);
+  // It is there since the first of its segments was.
+  EXPECT_EQ(runs[1].position, 1006u);
+  // Late and inside another's window: it ends where its own window does.
+  EXPECT_EQ(segments[7].tags_to_us(), kSecond);
 }
 
 }  // namespace

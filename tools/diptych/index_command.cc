@@ -53,6 +53,7 @@ absl::StatusOr<ExitCode> RunIndexRebuild(const CommandContext& context,
   rebuild.recipient_keys.push_back(std::move(index_key));
   rebuild.on_progress = [&](uint64_t done, uint64_t total) {
     output.Progress("rebuilding the index", done, total);
+    return context.interrupt->Check();
   };
   ASSIGN_OR_RETURN(const stored::v1::IndexState state,
                    indexer::RebuildIndex(rebuild));

@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "archiver/base/limits.h"
@@ -23,7 +25,7 @@
 namespace diptych::cli {
 namespace {
 
-// Narrower terminals do without state and size, so that tags keep some room.
+// Narrower terminals do without some columns, so that tags keep some room.
 constexpr size_t kWideTable = 110;
 
 std::string ShortTime(absl::Time time) {
@@ -79,8 +81,13 @@ class SessionRows {
 
 class SegmentRows {
  public:
-  explicit SegmentRows(bool /*wide*/)
-      : table_({"SESSION", "SEGMENT", "FROM", "DURATION", "TAGS"}) {}
+  explicit SegmentRows(bool wide)
+      : wide_(wide),
+        table_(wide ? std::vector<std::string>{"SESSION", "SEGMENT", "FROM",
+                                               "DURATION", "NO KEY FRAME",
+                                               "TAGS"}
+                    : std::vector<std::string>{"SESSION", "SEGMENT", "FROM",
+                                               "DURATION", "TAGS"}) {}
 
   static constexpr const char* kCounted = "segments";
   static constexpr const char* kOne = "segment";
@@ -93,6 +100,9 @@ class SegmentRows {
     for (const api::v1::Segment& segment : response.segments()) {
       const int64_t duration_us = segment.end_us() - segment.start_us();
       const absl::Time start = ToTime(segment.start_time());
+      const auto& keyless = segment.tracks_without_key_frame();
+      Json without = Json::array();
+      for (const uint32_t track : keyless) without.push_back(track);
       output->Line("segment",
                    {{"session", segment.session_id()},
                     {"segment", segment.segment()},
@@ -102,11 +112,20 @@ class SegmentRows {
                     {"to_s", Seconds(segment.end_us())},
                     {"duration_s", Seconds(duration_us)},
                     {"tags", TagsJson(segment.tags())},
-                    {"bytes", segment.payload_bytes()}});
+                    {"bytes", segment.payload_bytes()},
+                    {"tracks_without_key_frame", std::move(without)}});
       if (output->json()) continue;
-      table_.AddRow({segment.session_id(), absl::StrCat(segment.segment()),
-                     FormatOffset(segment.start_us()),
-                     ShortDuration(duration_us), TagsText(segment.tags())});
+      std::vector<std::string> row = {
+          segment.session_id(), absl::StrCat(segment.segment()),
+          FormatOffset(segment.start_us()), ShortDuration(duration_us)};
+      if (wide_) {
+        row.push_back(
+            keyless.empty()
+                ? ""
+                : absl::StrCat("track ", absl::StrJoin(keyless, ",")));
+      }
+      row.push_back(TagsText(segment.tags()));
+      table_.AddRow(std::move(row));
     }
     return static_cast<uint64_t>(response.segments_size());
   }
@@ -115,6 +134,7 @@ class SegmentRows {
   const Table& table() const { return table_; }
 
  private:
+  const bool wide_;
   Table table_;
 };
 

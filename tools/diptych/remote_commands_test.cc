@@ -355,6 +355,7 @@ TEST_F(RemoteCommandsTest, Segments) {
   segment->set_start_us(30'000'000);
   segment->set_end_us(39'500'000);
   segment->set_payload_bytes(7);
+  segment->add_tracks_without_key_frame(4);
   catalog_.segments.set_complete(true);
   ASSERT_TRUE(RunQuery(Context(true), {.segments = true}).ok());
   EXPECT_THAT(
@@ -363,7 +364,7 @@ TEST_F(RemoteCommandsTest, Segments) {
                   "7c3d-9e21-0a1b2c3d4e5f\",\"segment\":3,\"start\":\"2023-11-"
                   "14T22:13:50.000Z\",\"end\":\"2023-11-14T22:13:59.500Z\","
                   "\"from_s\":30.0,\"to_s\":39.5,\"duration_s\":9.5,\"tags\":{}"
-                  ",\"bytes\":7}",
+                  ",\"bytes\":7,\"tracks_without_key_frame\":[4]}",
                   "{\"message_type\":\"summary\",\"segments\":1,\"next_page\":"
                   "\"\",\"complete\":true}"));
 }

@@ -14,6 +14,7 @@
 #include "archiver/base/ids.h"
 #include "archiver/base/status_macros.h"
 #include "proto/api/v1/catalog.pb.h"
+#include "proto/api/v1/common.pb.h"
 #include "tools/diptych/audit_client.h"
 #include "tools/diptych/clock_quality.h"
 #include "tools/diptych/command_context.h"
@@ -39,11 +40,13 @@ class SessionReport {
 
   void Write() {
     WriteHead();
+    WriteStates();
     WriteTags();
     WriteSpans();
     WriteSides();
     WriteGaps();
     WriteClocks();
+    WriteClockChanges();
     WriteEvents();
   }
 
@@ -79,6 +82,32 @@ class SessionReport {
                               FormatBytes(session.payload_bytes()), " in ",
                               session.segments(), " segments"));
     output_.Text(absl::StrCat("retention  ", kNoRetention));
+  }
+
+  void WriteStates() {
+    Table table({"AT", "TIME", "STATE", "WHY"});
+    for (const api::v1::StateChange& change : response_.state_changes()) {
+      Json troubles = Json::array();
+      std::vector<std::string> why;
+      for (const api::v1::SideTrouble& trouble : change.troubles()) {
+        troubles.push_back(
+            {{"side", std::string(SideWord(trouble.side()))},
+             {"trouble", std::string(TroubleWord(trouble.trouble()))},
+             {"since_s", Seconds(trouble.since_us())}});
+        why.push_back(absl::StrCat(SideWord(trouble.side()), " ",
+                                   TroubleWord(trouble.trouble()), " since ",
+                                   FormatOffset(trouble.since_us())));
+      }
+      const std::string state(StateWord(change.state()));
+      const std::string time = FormatUtc(ToTime(change.time()));
+      output_.Line("state", {{"state", state},
+                             {"at_s", Seconds(change.at_us())},
+                             {"time", time},
+                             {"troubles", std::move(troubles)}});
+      table.AddRow({FormatOffset(change.at_us()), time, state,
+                    absl::StrJoin(why, ", ")});
+    }
+    Section("States", table, "none but opened and closed");
   }
 
   void WriteTags() {
@@ -135,14 +164,17 @@ class SessionReport {
   }
 
   void WriteGaps() {
-    Table table({"SIDE", "FROM", "TO", "SECONDS"});
+    Table table({"SIDE", "TRACK", "FROM", "TO", "SECONDS"});
     for (const api::v1::Gap& gap : response_.gaps()) {
       const double seconds = Seconds(gap.end_us() - gap.start_us());
-      output_.Line("gap", {{"side", std::string(SideWord(gap.side()))},
-                           {"from_s", Seconds(gap.start_us())},
-                           {"to_s", Seconds(gap.end_us())},
-                           {"duration_s", seconds}});
+      Json json = {{"side", std::string(SideWord(gap.side()))},
+                   {"from_s", Seconds(gap.start_us())},
+                   {"to_s", Seconds(gap.end_us())},
+                   {"duration_s", seconds}};
+      if (gap.track_id() != 0) json["track"] = gap.track_id();
+      output_.Line("gap", json);
       table.AddRow({std::string(SideWord(gap.side())),
+                    gap.track_id() == 0 ? "all" : absl::StrCat(gap.track_id()),
                     FormatOffset(gap.start_us()), FormatOffset(gap.end_us()),
                     absl::StrFormat("%.3f", seconds)});
     }
@@ -181,12 +213,37 @@ class SessionReport {
             "no anchors: times are as the gateway gave them");
   }
 
+  void WriteClockChanges() {
+    Table table({"AT", "TRACK", "WHAT", "OFFSET ms", "RATE ppm", "LEFT ms"});
+    for (const api::v1::ClockChange& change : response_.clock_changes()) {
+      const std::string what(ClockReasonWord(change.reason()));
+      const double rate_ppm = static_cast<double>(change.rate_ppb()) / 1000;
+      output_.Line("clock_change",
+                   {{"side", std::string(SideWord(change.side()))},
+                    {"track", change.track_id()},
+                    {"reason", what},
+                    {"at_s", Seconds(change.at_us())},
+                    {"raw_from_s", Seconds(change.raw_from_us())},
+                    {"offset_s", Seconds(change.offset_us())},
+                    {"rate_ppm", rate_ppm},
+                    {"residual_s", Seconds(change.residual_us())}});
+      table.AddRow(
+          {FormatOffset(change.at_us()), absl::StrCat(change.track_id()), what,
+           absl::StrFormat("%+.1f", Milliseconds(change.offset_us())),
+           absl::StrFormat("%+.1f", rate_ppm),
+           absl::StrFormat("%+.1f", Milliseconds(change.residual_us()))});
+    }
+    Section("Clock changes", table, "none: session time is media time");
+  }
+
   void WriteEvents() {
     Table table({"AT", "SIDE", "EVENT", "DETAILS"});
     for (const api::v1::SessionEvent& at : response_.events()) {
       const api::v1::Event& event = at.event();
       Json json = {{"at_s", Seconds(at.at_us())},
-                   {"side", std::string(SideWord(at.side()))},
+                   {"side", at.side() == api::v1::SIDE_UNSPECIFIED
+                                ? Json()
+                                : Json(std::string(SideWord(at.side())))},
                    {"type", event.type()}};
       Json attributes = Json::object();
       std::vector<std::string> details;
@@ -207,7 +264,10 @@ class SessionReport {
             FormatBytes(event.attachment_bytes()), ")"));
       }
       output_.Line("event", json);
-      table.AddRow({FormatOffset(at.at_us()), std::string(SideWord(at.side())),
+      table.AddRow({FormatOffset(at.at_us()),
+                    at.side() == api::v1::SIDE_UNSPECIFIED
+                        ? "both"
+                        : std::string(SideWord(at.side())),
                     event.type(), absl::StrJoin(details, " ")});
     }
     Section("Events", table, "none");

@@ -76,6 +76,34 @@ absl::string_view StateWord(api::v1::SessionState state) {
       return "closed";
     case api::v1::SESSION_STATE_ABANDONED:
       return "abandoned";
+    case api::v1::SESSION_STATE_DEGRADED:
+      return "degraded";
+    case api::v1::SESSION_STATE_RECOVERED:
+      return "recovered";
+    default:
+      return "unknown";
+  }
+}
+
+absl::string_view TroubleWord(api::v1::SideTrouble::Trouble trouble) {
+  switch (trouble) {
+    case api::v1::SideTrouble::TROUBLE_MISSING:
+      return "missing";
+    case api::v1::SideTrouble::TROUBLE_STALLED:
+      return "stalled";
+    default:
+      return "unknown";
+  }
+}
+
+absl::string_view ClockReasonWord(api::v1::ClockChange::Reason reason) {
+  switch (reason) {
+    case api::v1::ClockChange::REASON_PLACED:
+      return "placed";
+    case api::v1::ClockChange::REASON_DRIFT:
+      return "drift";
+    case api::v1::ClockChange::REASON_JUMP:
+      return "jump";
     default:
       return "unknown";
   }

@@ -21,6 +21,8 @@ absl::string_view SideWord(api::v1::Side side);
 absl::string_view SourceWord(api::v1::Source source);
 absl::string_view CodecWord(api::v1::Codec codec);
 absl::string_view StateWord(api::v1::SessionState state);
+absl::string_view TroubleWord(api::v1::SideTrouble::Trouble trouble);
+absl::string_view ClockReasonWord(api::v1::ClockChange::Reason reason);
 
 absl::Time ToTime(const google::protobuf::Timestamp& timestamp);
 

@@ -218,6 +218,10 @@ class ArchiveChecker {
         return TakeClosed(record);
       case log::RecordType::kAccess:
         return TakeAccess(record);
+      case log::RecordType::kStateChanged:
+        return TakeStateChanged(record);
+      case log::RecordType::kClockChanged:
+        return TakeClockChanged(record);
       default:
         log_.False(
             record.position,
@@ -405,6 +409,22 @@ class ArchiveChecker {
     Session* const session = Find(record, header->session_id());
     if (session == nullptr) return;
     session->check.Segment(record.position, *header, record.header);
+  }
+
+  void TakeStateChanged(const log::StoredRecord& record) {
+    const auto header = Header<stored::v1::StateChanged>(record);
+    if (!header.has_value()) return;
+    Session* const session = Find(record, header->session_id());
+    if (session == nullptr) return;
+    session->check.StateChanged(record.position, *header);
+  }
+
+  void TakeClockChanged(const log::StoredRecord& record) {
+    const auto header = Header<stored::v1::ClockChanged>(record);
+    if (!header.has_value()) return;
+    Session* const session = Find(record, header->session_id());
+    if (session == nullptr) return;
+    session->check.ClockChanged(record.position, *header);
   }
 
   void TakeClosed(const log::StoredRecord& record) {

@@ -1,6 +1,8 @@
 #include "tools/diptych/check/archive_checker.h"
 
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -196,6 +198,143 @@ TEST_F(ArchiveCheckerTest, KeysOfAnotherSession) {
   EXPECT_THAT(
       Quick(),
       ElementsAre(HasSubstr("the key store does not hold the session's keys")));
+}
+
+TEST_F(ArchiveCheckerTest, StatesAndClocks) {
+  std::vector<Record> records = MakeSession(session_, {});
+  // Before the chunk with the clerk's first packet.
+  constexpr int kSecondChunk = 4;
+  const auto with = [&](const stored::v1::StateChanged* state,
+                        const stored::v1::ClockChanged* clock) {
+    std::vector<Record> changed = records;
+    if (state != nullptr) {
+      changed.insert(
+          changed.begin() + kSecondChunk,
+          {RecordType::kStateChanged, state->SerializeAsString(), ""});
+    }
+    if (clock != nullptr) {
+      changed.insert(
+          changed.begin() + kSecondChunk,
+          {RecordType::kClockChanged, clock->SerializeAsString(), ""});
+    }
+    log_.reset();
+    std::filesystem::remove_all(dir_ + "/volumes");
+    log_ = OpenStore("volumes", "log");
+    Append(changed);
+    return Quick();
+  };
+  stored::v1::StateChanged state;
+  state.set_session_id(std::string(session_.bytes()));
+  state.set_epoch(1);
+  state.set_state(stored::v1::SESSION_STATE_DEGRADED);
+  auto* trouble = state.add_troubles();
+  trouble->set_side(stored::v1::SIDE_CLERK);
+  trouble->set_trouble(stored::v1::TROUBLE_MISSING);
+  stored::v1::ClockChanged clock;
+  clock.set_session_id(state.session_id());
+  clock.set_epoch(1);
+  clock.set_side(stored::v1::SIDE_RESIDENT);
+  clock.set_track_id(kResidentTrack);
+  clock.set_reason(stored::v1::CLOCK_REASON_DRIFT);
+  clock.set_rate_ppb(-500'000'000);
+  clock.set_first_sequence(5);
+  EXPECT_THAT(with(&state, &clock), IsEmpty());
+
+  const auto bad_state = [&](const std::function<void()>& change) {
+    const stored::v1::StateChanged good = state;
+    change();
+    const std::vector<std::string> found = with(&state, nullptr);
+    state = good;
+    return found;
+  };
+  EXPECT_THAT(bad_state([&] { state.set_epoch(2); }),
+              ElementsAre(HasSubstr("a record is of epoch 2")));
+  EXPECT_THAT(bad_state([&] { state.clear_troubles(); }),
+              ElementsAre(HasSubstr("degraded, but no side has trouble")));
+  EXPECT_THAT(
+      bad_state([&] { state.set_state(stored::v1::SESSION_STATE_RECOVERED); }),
+      ElementsAre(HasSubstr("whole again, but a side has trouble")));
+  EXPECT_THAT(
+      bad_state([&] { state.set_state(stored::v1::SESSION_STATE_OPEN); }),
+      ElementsAre(HasSubstr("changes to the unknown 1")));
+  EXPECT_THAT(bad_state([&] { state.mutable_troubles(0)->clear_side(); }),
+              ElementsAre(HasSubstr("says trouble 1 of side 0")));
+  EXPECT_THAT(bad_state([&] { *state.add_troubles() = state.troubles(0); }),
+              ElementsAre(HasSubstr("says trouble 1 of side 2")));
+
+  const auto bad_clock = [&](const std::function<void()>& change) {
+    const stored::v1::ClockChanged good = clock;
+    change();
+    const std::vector<std::string> found = with(nullptr, &clock);
+    clock = good;
+    return found;
+  };
+  EXPECT_THAT(bad_clock([&] { clock.set_epoch(2); }),
+              ElementsAre(HasSubstr("a record is of epoch 2")));
+  EXPECT_THAT(bad_clock([&] { clock.set_track_id(33); }),
+              ElementsAre(HasSubstr("the clock of track 33")));
+  EXPECT_THAT(bad_clock([&] { clock.clear_side(); }),
+              ElementsAre(HasSubstr("changes on side 0")));
+  EXPECT_THAT(bad_clock([&] { clock.clear_reason(); }),
+              ElementsAre(HasSubstr("for the unknown reason 0")));
+  EXPECT_THAT(bad_clock([&] { clock.set_rate_ppb(-1'000'000'000); }),
+              ElementsAre(HasSubstr("runs at -1000000000 ppb")));
+  EXPECT_THAT(bad_clock([&] { clock.set_first_sequence(3); }),
+              ElementsAre(HasSubstr("from resident packet 3 on")));
+}
+
+TEST_F(ArchiveCheckerTest, GapsThatCannotBe) {
+  stored::v1::Gap gap;
+  gap.set_side(stored::v1::SIDE_CLERK);
+  gap.set_start_us(10);
+  gap.set_end_us(20);
+  Append(MakeSession(session_,
+                     {.chunk = [&](auto* chunk) { *chunk->add_gaps() = gap; },
+                      .closed = [&](auto* end) { *end->add_gaps() = gap; }}));
+  EXPECT_THAT(Quick(), IsEmpty());
+  gap.set_end_us(10);
+  gap.set_track_id(33);
+  Append(MakeSession(base::Uuid::Random(),
+                     {.closed = [&](auto* end) { *end->add_gaps() = gap; }}));
+  EXPECT_THAT(Quick(), ElementsAre(HasSubstr("its end has a gap of side 2, "
+                                             "track 33"),
+                                   HasSubstr("a gap that ends before")));
+  Append(MakeSession(base::Uuid::Random(), {.chunk = [&](auto* chunk) {
+                       if (chunk->chunk() == 2) *chunk->add_gaps() = gap;
+                     }}));
+  EXPECT_THAT(Quick(), testing::Contains(
+                           HasSubstr("chunk 2 has a gap of side 2, track 33")));
+}
+
+TEST_F(ArchiveCheckerTest, ASpanComesAgainOnlyInItsEpoch) {
+  std::vector<Record> records = MakeSession(session_, {});
+  // The second chunk is of another span, the third of the first one again.
+  stored::v1::SpanStarted span;
+  span.set_session_id(std::string(session_.bytes()));
+  span.set_epoch(1);
+  span.set_span(1);
+  records.insert(records.begin() + 6,
+                 {RecordType::kSpanStarted, span.SerializeAsString(), ""});
+  Append(records);
+  EXPECT_THAT(Quick(), IsEmpty());
+  // Under a new epoch it can't.
+  stored::v1::SessionOpened opened;
+  ASSERT_TRUE(opened.ParseFromString(records[0].header));
+  opened.set_epoch(2);
+  opened.set_resumed(true);
+  const base::Uuid other = base::Uuid::Random();
+  std::vector<Record> further = MakeSession(other, {});
+  opened.set_session_id(std::string(other.bytes()));
+  further.resize(3);
+  further.push_back(
+      {RecordType::kSessionOpened, opened.SerializeAsString(), ""});
+  stored::v1::Chunk chunk;
+  chunk.set_session_id(opened.session_id());
+  chunk.set_suite(config_.suite());
+  chunk.set_epoch(2);
+  further.push_back({RecordType::kChunk, chunk.SerializeAsString(), "body"});
+  Append(further);
+  EXPECT_THAT(Quick(), testing::Contains(HasSubstr("of an earlier epoch")));
 }
 
 TEST_F(ArchiveCheckerTest, AHeaderThatWasSwappedUnderItsSeal) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
+#include "archiver/base/limits.h"
 #include "archiver/evidence/manifest.h"
 #include "archiver/log/record.h"
 #include "proto/stored/v1/records.pb.h"
@@ -18,6 +20,16 @@ namespace diptych::check {
 namespace {
 
 constexpr uint32_t kKnownSuite = 1;
+// Session time that does not go on, or goes on at twice the pace.
+constexpr int64_t kStandsStill_ppb = 1'000'000'000;
+
+bool IsSide(int side) {
+  return side == stored::v1::SIDE_RESIDENT || side == stored::v1::SIDE_CLERK;
+}
+
+bool IsTrack(uint32_t track_id) {
+  return track_id >= 1 && track_id <= limits::kMaxTrackId;
+}
 
 // Packets of the chunk's side that a manifest or a receipt counts.
 void Add(const stored::v1::ChunkSide& from, stored::v1::SideTotals* to) {
@@ -73,6 +85,7 @@ void SessionCheck::Opened(log::Position position,
   }
   epoch_ = header.epoch();
   key_position_ = header.key_position();
+  first_span_of_epoch_ = next_span_;
 }
 
 void SessionCheck::SpanStarted(log::Position position,
@@ -83,6 +96,19 @@ void SessionCheck::SpanStarted(log::Position position,
                                  next_span_, " should"));
   }
   next_span_ = std::max(next_span_, header.span() + 1);
+}
+
+void SessionCheck::CheckGap(log::Position position, const std::string& where,
+                            const stored::v1::Gap& gap) const {
+  if (!IsSide(gap.side()) || gap.track_id() > limits::kMaxTrackId) {
+    False(position, absl::StrCat(where, " has a gap of side ",
+                                 static_cast<int>(gap.side()), ", track ",
+                                 gap.track_id()));
+  }
+  if (gap.end_us() <= gap.start_us()) {
+    False(position,
+          absl::StrCat(where, " has a gap that ends before it began"));
+  }
 }
 
 void SessionCheck::CheckSide(log::Position position,
@@ -121,6 +147,11 @@ void SessionCheck::Chunk(log::Position position,
     False(position, absl::StrCat("chunk ", header.chunk(), " is of span ",
                                  header.span(), ", which never started"));
   }
+  if (header.span() < first_span_of_epoch_) {
+    False(position,
+          absl::StrCat("chunk ", header.chunk(), " is of span ", header.span(),
+                       ", which is of an earlier epoch"));
+  }
   if (header.segment() < min_segment_) {
     False(position,
           absl::StrCat("chunk ", header.chunk(), " goes back to segment ",
@@ -134,6 +165,9 @@ void SessionCheck::Chunk(log::Position position,
   }
   for (const stored::v1::ChunkSide& side : header.sides()) {
     CheckSide(position, side);
+  }
+  for (const stored::v1::Gap& gap : header.gaps()) {
+    CheckGap(position, absl::StrCat("chunk ", header.chunk()), gap);
   }
   pending_.push_back(
       {header.chunk(), header.segment(), header.span(), position, body_sha256});
@@ -217,6 +251,16 @@ void SessionCheck::Segment(log::Position position,
   }
   pending_ = std::move(later);
   CheckListed(position, header, listed);
+  if (header.end_us() < header.start_us() ||
+      header.window_end_us() < header.window_start_us()) {
+    False(position,
+          absl::StrCat("segment ", header.segment(), " ends before it begins"));
+  }
+  for (const uint32_t track : header.tracks_without_key_frame()) {
+    if (IsTrack(track)) continue;
+    False(position, absl::StrCat("the manifest of segment ", header.segment(),
+                                 " names track ", track));
+  }
   if (header.previous_manifest_sha256() != manifest_sha256_) {
     False(position, absl::StrCat("the manifest of segment ", header.segment(),
                                  " does not name the one before it"));
@@ -224,6 +268,59 @@ void SessionCheck::Segment(log::Position position,
   manifest_sha256_ = evidence::ManifestHash(header_bytes);
   next_manifest_ = header.segment() + 1;
   ++manifests_;
+}
+
+void SessionCheck::StateChanged(log::Position position,
+                                const stored::v1::StateChanged& header) {
+  CheckEpoch(position, header.epoch());
+  const bool degraded = header.state() == stored::v1::SESSION_STATE_DEGRADED;
+  if (!degraded && header.state() != stored::v1::SESSION_STATE_RECOVERED) {
+    False(position, absl::StrCat("its state changes to the unknown ",
+                                 static_cast<int>(header.state())));
+  } else if (degraded == header.troubles().empty()) {
+    False(position, degraded ? "it is degraded, but no side has trouble"
+                             : "it is whole again, but a side has trouble");
+  }
+  std::set<int> sides;
+  for (const stored::v1::SideTrouble& trouble : header.troubles()) {
+    if (!IsSide(trouble.side()) || !sides.insert(trouble.side()).second ||
+        (trouble.trouble() != stored::v1::TROUBLE_MISSING &&
+         trouble.trouble() != stored::v1::TROUBLE_STALLED)) {
+      False(position,
+            absl::StrCat("its state says trouble ",
+                         static_cast<int>(trouble.trouble()), " of side ",
+                         static_cast<int>(trouble.side())));
+    }
+  }
+}
+
+void SessionCheck::ClockChanged(log::Position position,
+                                const stored::v1::ClockChanged& header) {
+  CheckEpoch(position, header.epoch());
+  const std::string clock =
+      absl::StrCat("the clock of track ", header.track_id());
+  if (!IsSide(header.side()) || !IsTrack(header.track_id())) {
+    False(position, absl::StrCat(clock, " changes on side ",
+                                 static_cast<int>(header.side())));
+    return;
+  }
+  if (header.reason() < stored::v1::CLOCK_REASON_PLACED ||
+      header.reason() > stored::v1::CLOCK_REASON_JUMP) {
+    False(position, absl::StrCat(clock, " changes for the unknown reason ",
+                                 static_cast<int>(header.reason())));
+  }
+  if (header.rate_ppb() <= -kStandsStill_ppb ||
+      header.rate_ppb() >= kStandsStill_ppb) {
+    False(position,
+          absl::StrCat(clock, " runs at ", header.rate_ppb(), " ppb"));
+  }
+  const uint64_t last = sides_[header.side()].last_sequence();
+  if (header.first_sequence() <= last) {
+    False(position,
+          absl::StrCat(clock, " changes from ", SideName(header.side()),
+                       " packet ", header.first_sequence(),
+                       " on, which lies before it"));
+  }
 }
 
 void SessionCheck::CheckTotals(log::Position position,
@@ -262,6 +359,9 @@ void SessionCheck::Closed(log::Position position,
   for (const stored::v1::SideTotals& stored : header.sides()) {
     CheckTotals(position, stored);
   }
+  for (const stored::v1::Gap& gap : header.gaps()) {
+    CheckGap(position, "its end", gap);
+  }
   if (header.segments() != manifests_) {
     False(position, absl::StrCat("it is said to have ", header.segments(),
                                  " segments; the log holds ", manifests_));
@@ -297,6 +397,8 @@ void SessionCheck::Adopt(const stored::v1::OpenSession& stored) {
   key_position_ = stored.key_position();
   start_time_us_ = stored.start_time_us();
   next_span_ = stored.next_span();
+  // What damage took away is not known.
+  first_span_of_epoch_ = 0;
   next_chunk_ = stored.next_chunk();
   manifest_sha256_ = stored.manifest_sha256();
   sides_.clear();

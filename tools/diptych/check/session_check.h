@@ -41,6 +41,10 @@ class SessionCheck {
   // `header_bytes` is the header as it lies in the log.
   void Segment(log::Position position, const stored::v1::Segment& header,
                absl::string_view header_bytes);
+  void StateChanged(log::Position position,
+                    const stored::v1::StateChanged& header);
+  void ClockChanged(log::Position position,
+                    const stored::v1::ClockChanged& header);
   // The session is then over.
   void Closed(log::Position position, const stored::v1::SessionClosed& header);
 
@@ -64,6 +68,8 @@ class SessionCheck {
 
   void False(log::Position position, const std::string& what) const;
   void CheckEpoch(log::Position position, uint64_t epoch);
+  void CheckGap(log::Position position, const std::string& where,
+                const stored::v1::Gap& gap) const;
   void CheckSide(log::Position position, const stored::v1::ChunkSide& side);
   void TakeNotes(log::Position position, stored::v1::Side side, uint64_t first,
                  uint64_t last);
@@ -78,6 +84,8 @@ class SessionCheck {
   uint64_t key_position_ = 0;
   int64_t start_time_us_ = 0;
   uint32_t next_span_ = 0;
+  // Spans of earlier epochs don't come again.
+  uint32_t first_span_of_epoch_ = 0;
   uint32_t next_chunk_ = 0;
   // One past the last segment that a record named, and that has a manifest.
   uint32_t min_segment_ = 0;
