@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "archiver/base/errors.h"
 #include "archiver/seal/secret.h"
+#include "archiver/seal/use_ledger.h"
 
 namespace diptych::seal {
 namespace {
@@ -26,6 +27,7 @@ std::string AeadSeal(const SecretKey& key, absl::string_view associated_data,
   std::string sealed(kNonce_bytes + plaintext.size() + kTag_bytes, '\0');
   unsigned char* out = reinterpret_cast<unsigned char*>(sealed.data());
   randombytes_buf(out, kNonce_bytes);
+  NoteKeyUsed(key, absl::string_view(sealed).substr(0, kNonce_bytes));
   crypto_aead_xchacha20poly1305_ietf_encrypt(
       out + kNonce_bytes, nullptr, Bytes(plaintext), plaintext.size(),
       Bytes(associated_data), associated_data.size(), nullptr, out, key.data());

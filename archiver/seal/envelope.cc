@@ -13,6 +13,7 @@
 #include "archiver/seal/key_file.h"
 #include "archiver/seal/secret.h"
 #include "archiver/seal/session_sealer.h"
+#include "archiver/seal/use_ledger.h"
 #include "archiver/seal/wrap.h"
 #include "proto/stored/v1/keys.pb.h"
 
@@ -30,6 +31,7 @@ absl::StatusOr<stored::v1::SealedEnvelope> SealEnvelope(
     const stored::v1::ArchiveConfig& archive, stored::v1::KeyClass key_class,
     absl::string_view context, absl::string_view plaintext) {
   const SecretKey key = SecretKey::Random();
+  NoteKeyMade(key, KeyLife::kOnce, {.kind = "envelope"});
   ASSIGN_OR_RETURN(
       const std::vector<stored::v1::Wrap> wraps,
       WrapKey(archive,

@@ -11,6 +11,7 @@
 #include "archiver/seal/aead.h"
 #include "archiver/seal/key_file.h"
 #include "archiver/seal/secret.h"
+#include "archiver/seal/use_ledger.h"
 
 namespace diptych::seal {
 namespace {
@@ -29,6 +30,8 @@ IndexKeys IndexKeys::Derive(const KeyPair& index_key) {
   keys.token_key_ = seal::Derive(index_key, 1);
   keys.row_key_ = seal::Derive(index_key, 2);
   keys.page_key_ = seal::Derive(index_key, 3);
+  NoteKeyMade(keys.row_key_, KeyLife::kStanding, {.kind = "index-rows"});
+  NoteKeyMade(keys.page_key_, KeyLife::kStanding, {.kind = "page-tokens"});
   return keys;
 }
 

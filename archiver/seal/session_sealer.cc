@@ -15,6 +15,7 @@
 #include "archiver/seal/associated_data.h"
 #include "archiver/seal/ratchet.h"
 #include "archiver/seal/secret.h"
+#include "archiver/seal/use_ledger.h"
 #include "archiver/seal/wrap.h"
 #include "proto/stored/v1/keys.pb.h"
 
@@ -43,6 +44,11 @@ absl::StatusOr<SessionSealer> SessionSealer::Create(
                               .key_class = key_class,
                               .epoch = epoch},
                              root));
+    NoteKeyMade(root, KeyLife::kOnce,
+                {.kind = "root",
+                 .session_id = id,
+                 .epoch = epoch,
+                 .key_class = key_class});
     for (const stored::v1::Wrap& wrap : wraps) {
       *sealer.wraps_.add_wraps() = wrap;
     }
@@ -53,8 +59,7 @@ absl::StatusOr<SessionSealer> SessionSealer::Create(
     sealer.metadata_chain_ = NextChainState(sealer.metadata_chain_);
   }
   sealer.segment_ = first_segment;
-  sealer.media_key_ = SegmentKey(sealer.media_chain_);
-  sealer.metadata_key_ = SegmentKey(sealer.metadata_chain_);
+  sealer.MakeSegmentKeys();
   return sealer;
 }
 
@@ -69,9 +74,24 @@ std::string SessionSealer::Seal(stored::v1::KeyClass key_class,
 void SessionSealer::NextSegment() {
   ++segment_;
   media_chain_ = NextChainState(media_chain_);
-  media_key_ = SegmentKey(media_chain_);
   metadata_chain_ = NextChainState(metadata_chain_);
+  MakeSegmentKeys();
+}
+
+void SessionSealer::MakeSegmentKeys() {
+  media_key_ = SegmentKey(media_chain_);
   metadata_key_ = SegmentKey(metadata_chain_);
+  for (const auto key_class :
+       {stored::v1::KEY_CLASS_MEDIA, stored::v1::KEY_CLASS_METADATA}) {
+    NoteKeyMade(
+        key_class == stored::v1::KEY_CLASS_MEDIA ? media_key_ : metadata_key_,
+        KeyLife::kOnce,
+        {.kind = "segment",
+         .session_id = wraps_.session_id(),
+         .epoch = wraps_.epoch(),
+         .segment = segment_,
+         .key_class = key_class});
+  }
 }
 
 }  // namespace diptych::seal

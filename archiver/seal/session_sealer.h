@@ -45,6 +45,9 @@ class SessionSealer {
  private:
   SessionSealer() = default;
 
+  // From the chains as they stand.
+  void MakeSegmentKeys();
+
   std::string archive_id_;
   stored::v1::KeyWraps wraps_;
   SecretKey media_chain_;
