@@ -1,3 +1,7 @@
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <set>
@@ -7,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/file.h"
 #include "archiver/base/grpc_status.h"
@@ -85,6 +90,68 @@ TEST(FileTest, AppendsManyPiecesAndReadsThemBack) {
   EXPECT_EQ(ReadWholeFile(path, 1 << 20).value(), expected);
   EXPECT_EQ(ReadWholeFile(path, 10).status().code(),
             absl::StatusCode::kResourceExhausted);
+}
+
+// Blocks of a file, also those behind its end.
+uint64_t Blocks(const std::string& path) {
+  struct stat info;
+  EXPECT_EQ(stat(path.c_str(), &info), 0);
+  return static_cast<uint64_t>(info.st_blocks) * 512;
+}
+
+TEST(FileTest, TakesSpaceAheadWithoutGrowingAndGivesItBack) {
+  const std::string path = testing::TempDir() + "/reserved";
+  std::filesystem::remove(path);
+  auto file = FileSystem::Real()->OpenForAppend(path);
+  ASSERT_TRUE(file.ok());
+  ASSERT_TRUE((*file)->Append({"some", "thing"}).ok());
+  const absl::StatusOr<uint64_t> reserved = (*file)->Reserve(1 << 20);
+  ASSERT_TRUE(reserved.ok()) << reserved.status();
+  if (*reserved == 9) GTEST_SKIP() << "this file system can't reserve";
+  EXPECT_EQ(*reserved, uint64_t{1 << 20});
+  EXPECT_EQ(std::filesystem::file_size(path), 9u);
+  EXPECT_GE(Blocks(path), uint64_t{1 << 20});
+  ASSERT_TRUE((*file)->Append({"!"}).ok());
+  ASSERT_TRUE((*file)->ReleaseReserved().ok());
+  EXPECT_LT(Blocks(path), uint64_t{1 << 19});
+  EXPECT_EQ(ReadWholeFile(path, 100).value(), "something!");
+}
+
+TEST(FileTest, WhatWasAppendedCanBeTakenBack) {
+  const std::string path = testing::TempDir() + "/cut";
+  std::filesystem::remove(path);
+  auto file = FileSystem::Real()->OpenForAppend(path);
+  ASSERT_TRUE(file.ok());
+  ASSERT_TRUE((*file)->Append({"good", "bad"}).ok());
+  ASSERT_TRUE((*file)->CutTo(4).ok());
+  EXPECT_EQ((*file)->size(), 4u);
+  ASSERT_TRUE((*file)->Append({"better"}).ok());
+  EXPECT_EQ(ReadWholeFile(path, 100).value(), "goodbetter");
+}
+
+TEST(FileTest, OnlyAFullDiskIsCalledSo) {
+  // Linux has a device that is always full.
+  auto full = FileSystem::Real()->OpenForAppend("/dev/full");
+  ASSERT_TRUE(full.ok());
+  EXPECT_EQ((*full)->Append({"x"}).code(),
+            absl::StatusCode::kResourceExhausted);
+  // As are too few file numbers, for the system's own list of codes.
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto refused = FileSystem::Real()->OpenForRead("/dev/null");
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(FileTest, TellsTheSpaceOfADisk) {
+  const auto space = FileSystem::Real()->Space(testing::TempDir());
+  ASSERT_TRUE(space.ok());
+  EXPECT_GT(space->total_bytes, space->free_bytes);
+  EXPECT_EQ(FileSystem::Real()->Space("/nonexistent/x").status().code(),
+            absl::StatusCode::kNotFound);
 }
 
 TEST(FileLockTest, ASecondHolderIsRefused) {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -28,9 +29,18 @@
 namespace diptych::base {
 namespace {
 
-// "cannot write /x/y: No space left on device", with the code errno stands for.
+// "cannot write /x/y: No space left on device", with the code errno stands for;
+// RESOURCE_EXHAUSTED only for a disk that is full.
 absl::Status SystemError(absl::string_view what, absl::string_view path) {
-  return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", what, " ", path));
+  const int error = errno;
+  const absl::Status status =
+      absl::ErrnoToStatus(error, absl::StrCat("cannot ", what, " ", path));
+  if (error == ENOSPC || error == EDQUOT ||
+      !absl::IsResourceExhausted(status)) {
+    return status;
+  }
+  // Too many open files, no memory: nothing that waiting for space mends.
+  return absl::UnavailableError(status.message());
 }
 
 class Fd {
@@ -53,6 +63,28 @@ class RealAppendFile final : public AppendFile {
  public:
   RealAppendFile(std::string path, int fd, uint64_t size)
       : path_(std::move(path)), fd_(fd), size_(size) {}
+
+  absl::StatusOr<uint64_t> Reserve(uint64_t end_bytes) override {
+    if (end_bytes <= size_) return size_;
+    int result = 0;
+    do {
+      result =
+          fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(size_),
+                    static_cast<off_t>(end_bytes - size_));
+    } while (result != 0 && errno == EINTR);
+    if (result == 0) return end_bytes;
+    if (errno == EOPNOTSUPP || errno == ENOSYS) return size_;
+    return SystemError("reserve space for", path_);
+  }
+
+  absl::Status ReleaseReserved() override { return SetSize(size_); }
+
+  absl::Status CutTo(uint64_t size_bytes) override {
+    RETURN_IF_ERROR(SetSize(size_bytes));
+    size_ = size_bytes;
+    if (fsync(fd_.get()) != 0) return SystemError("sync", path_);
+    return absl::OkStatus();
+  }
 
   absl::Status Append(absl::Span<const absl::string_view> pieces) override {
     std::vector<iovec> left;
@@ -91,6 +123,14 @@ class RealAppendFile final : public AppendFile {
   uint64_t size() const override { return size_; }
 
  private:
+  // Also drops blocks behind that size.
+  absl::Status SetSize(uint64_t size_bytes) {
+    if (ftruncate(fd_.get(), static_cast<off_t>(size_bytes)) != 0) {
+      return SystemError("truncate", path_);
+    }
+    return absl::OkStatus();
+  }
+
   const std::string path_;
   Fd fd_;
   uint64_t size_;
@@ -200,6 +240,13 @@ class RealFileSystem final : public FileSystem {
     const size_t slash = path.rfind('/');
     return SyncDirectory(slash == std::string::npos ? "."
                                                     : path.substr(0, slash));
+  }
+
+  absl::StatusOr<DiskSpace> Space(const std::string& path) override {
+    struct statvfs info;
+    if (statvfs(path.c_str(), &info) != 0) return SystemError("stat", path);
+    return DiskSpace{.free_bytes = uint64_t{info.f_bavail} * info.f_frsize,
+                     .total_bytes = uint64_t{info.f_blocks} * info.f_frsize};
   }
 };
 

@@ -14,14 +14,27 @@
 
 namespace diptych::base {
 
-// A file that only grows. Not thread-safe. Errors name the path.
+// A file that only grows. Not thread-safe. Errors name the path;
+// RESOURCE_EXHAUSTED means that the disk (or a quota on it) is full, and
+// nothing else does.
 class AppendFile {
  public:
   virtual ~AppendFile() = default;
 
+  // Takes blocks of the disk for everything before `end_bytes`, so that writing
+  // there can't find the disk full. The size stays as it is. Returns up to
+  // where blocks are taken now: size() on a file system that can't do it.
+  virtual absl::StatusOr<uint64_t> Reserve(uint64_t end_bytes) = 0;
+
+  // Gives blocks behind the end back.
+  virtual absl::Status ReleaseReserved() = 0;
+
   // Writes all pieces after the end. After an error the file's end is unknown
-  // and nothing more may be appended.
+  // and nothing more may be appended until CutTo has succeeded.
   virtual absl::Status Append(absl::Span<const absl::string_view> pieces) = 0;
+
+  // Takes back what was appended behind `size_bytes`, durably.
+  virtual absl::Status CutTo(uint64_t size_bytes) = 0;
 
   // fdatasync. An error is final: what was written since the last success may
   // be lost even if a later call succeeds.
@@ -39,6 +52,12 @@ class ReadFile {
   virtual absl::Status Read(uint64_t offset, size_t size, std::string* out) = 0;
 
   virtual absl::StatusOr<uint64_t> Size() = 0;
+};
+
+// Of a file system, for those who may write it without privileges.
+struct DiskSpace {
+  uint64_t free_bytes = 0;
+  uint64_t total_bytes = 0;
 };
 
 // What the log and the key store need of an operating system, so that a test
@@ -64,6 +83,8 @@ class FileSystem {
   // Writes a new file whole, syncs it and its directory.
   virtual absl::Status WriteFile(const std::string& path,
                                  absl::string_view content) = 0;
+  // Of the file system that holds `path`.
+  virtual absl::StatusOr<DiskSpace> Space(const std::string& path) = 0;
 
   // The machine's. Lives forever.
   static FileSystem* Real();

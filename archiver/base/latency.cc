@@ -44,8 +44,8 @@ uint64_t LatencyHistogram::count() const {
 absl::Duration LatencyHistogram::Quantile(double share) const {
   const uint64_t all = count();
   if (all == 0) return absl::ZeroDuration();
-  const auto wanted = static_cast<uint64_t>(
-      std::ceil(share * static_cast<double>(all)));
+  const auto wanted =
+      static_cast<uint64_t>(std::ceil(share * static_cast<double>(all)));
   uint64_t seen = 0;
   for (size_t i = 0; i < kBuckets; ++i) {
     seen += buckets_[i].load(std::memory_order_relaxed);

@@ -11,14 +11,15 @@
 namespace diptych::base {
 
 // How long something took, many times over: counts in buckets whose width is an
-// eighth of their value, up to about an hour. Fixed size; thread-safe, wait-free.
+// eighth of their value, up to about an hour. Fixed size; thread-safe,
+// wait-free.
 class LatencyHistogram {
  public:
   void Add(absl::Duration duration);
 
   uint64_t count() const;
-  // The upper edge of the bucket in which the `share` (0 to 1) of all lies; zero
-  // if there are none. Approximate while others add.
+  // The upper edge of the bucket in which the `share` (0 to 1) of all lies;
+  // zero if there are none. Approximate while others add.
   absl::Duration Quantile(double share) const;
 
  private:

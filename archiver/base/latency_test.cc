@@ -25,8 +25,7 @@ TEST(LatencyHistogramTest, QuantilesAreWithinAnEighth) {
   std::sort(all_us.begin(), all_us.end());
   EXPECT_EQ(histogram.count(), 10'000u);
   for (const double share : {0.01, 0.5, 0.9, 0.99, 0.999}) {
-    const int64_t exact_us =
-        all_us[static_cast<size_t>(share * 10'000) - 1];
+    const int64_t exact_us = all_us[static_cast<size_t>(share * 10'000) - 1];
     const int64_t got_us = absl::ToInt64Microseconds(histogram.Quantile(share));
     EXPECT_GE(got_us, exact_us) << share;
     EXPECT_LE(got_us, exact_us + exact_us / 8 + 1) << share;

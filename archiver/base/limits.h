@@ -107,14 +107,16 @@ inline constexpr size_t kCommitBatch_bytes = 8 << 20;
 inline constexpr size_t kScanBlock_bytes = 1 << 20;
 inline constexpr size_t kReadAhead_bytes = 4 << 10;
 inline constexpr size_t kSnapshotClosedSessions = 4096;
-// Space is taken ahead in such steps, so that a full disk is met before anything
-// is written.
+// Names that are tried for a torn tail that is moved aside.
+inline constexpr int kMaxAsideNames = 100;
+// Space is taken ahead in such steps, so that a full disk is met before
+// anything is written.
 inline constexpr uint64_t kReserveStep_bytes = 8 << 20;
 // Under this much free space the log takes no more of it: the system and the
 // index may be on the same disk.
 inline constexpr uint64_t kDiskFloor_bytes = 16 << 20;
-// New sessions are refused under this much free space, or a tenth of the disk if
-// that is less; what is left is for the open ones.
+// New sessions are refused under this much free space, or a tenth of the disk
+// if that is less; what is left is for the open ones.
 inline constexpr uint64_t kDiskReserve_bytes = uint64_t{1} << 30;
 inline constexpr uint64_t kDiskReserveShare = 10;
 // For so long the answer to how much space is left is used again.
@@ -192,7 +194,7 @@ inline constexpr size_t kMaxProfileFile_bytes = 64 << 10;
 inline constexpr size_t kMaxAddressFile_bytes = 512;
 
 // ---- The gateway ----
-// Sent and not yet durable, over both sides; a caller waits when it is full.
+// Sent and not yet durable, over both sides, in memory.
 inline constexpr size_t kGatewayBuffer_bytes = 64 << 20;
 inline constexpr size_t kBatchMax_bytes = 64 << 10;
 inline constexpr absl::Duration kBatchMax = absl::Milliseconds(250);
@@ -207,7 +209,26 @@ inline constexpr absl::Duration kCloseTimeout = absl::Minutes(5);
 // A server's SlowDown holds the gateway for no longer than this.
 inline constexpr absl::Duration kSlowDownMax = absl::Seconds(10);
 // No answer at all for this long while data is out: the stream is given up.
-inline constexpr absl::Duration kStreamStall = absl::Seconds(60);
+inline constexpr absl::Duration kStreamStall = absl::Seconds(10);
+// An archive's wish to wait before the next attempt counts up to this.
+inline constexpr absl::Duration kRetryAfterMax = absl::Minutes(1);
+// A live track's clock is told at least this often.
+inline constexpr absl::Duration kAnchorEvery = absl::Seconds(10);
+// What is not durable by then goes to the spool; most is durable after 1.3 s.
+inline constexpr absl::Duration kSpoolAfter = absl::Milliseconds(1500);
+// How often the spool's thread looks, at least; and how often it syncs.
+inline constexpr absl::Duration kSpoolTick = absl::Milliseconds(100);
+inline constexpr absl::Duration kSpoolSync = absl::Milliseconds(500);
+// After an error of its disk the spool tries again.
+inline constexpr absl::Duration kSpoolRetry = absl::Seconds(1);
+inline constexpr uint64_t kSpoolMax_bytes = uint64_t{16} << 30;
+inline constexpr uint64_t kSpoolFile_bytes = 32 << 20;
+inline constexpr size_t kSpoolBlock_bytes = 256 << 10;
+inline constexpr size_t kMaxSpoolBlock_bytes = 8 << 20;
+inline constexpr size_t kSpoolWrite_bytes = 4 << 20;
+inline constexpr size_t kSpoolRead_bytes = 2 << 20;
+// A renumbering that can't be written holds a stream up no longer than this.
+inline constexpr absl::Duration kSpoolRenumber = absl::Seconds(5);
 // Looked at before the first packet is handed out, to place time zero.
 inline constexpr size_t kProbe_packets = 50;
 // Pictures that a decoder may hold back, and so how far order is looked for.
@@ -223,6 +244,20 @@ inline constexpr size_t kPushAttachmentPart_bytes = 256 << 10;
 inline constexpr absl::Duration kOpenInputTimeout = absl::Seconds(20);
 // A live source that says nothing for this long has ended.
 inline constexpr absl::Duration kLiveSilence = absl::Seconds(15);
+
+// ---- The load generator ----
+inline constexpr size_t kLoadSessions = 10'000;
+inline constexpr int kLoadChannels = 256;
+// A recording is held in memory.
+inline constexpr size_t kLoadRecording_bytes = size_t{512} << 20;
+// Streams are looked at this often for what has become due.
+inline constexpr absl::Duration kLoadTick = absl::Milliseconds(10);
+// A channel that failed is not made anew oftener.
+inline constexpr absl::Duration kLoadChannelRenewal = absl::Milliseconds(100);
+// Messages sent and not durable whose times are remembered, a side; those of
+// more are sent and checked, and not timed.
+inline constexpr size_t kLoadTimedMessages = 4096;
+inline constexpr size_t kLoadShownProblems = 50;
 
 }  // namespace diptych::limits
 

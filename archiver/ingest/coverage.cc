@@ -38,8 +38,8 @@ bool Coverage::IsSilence(const SideCover& side, int64_t from_us,
                          int64_t to_us) const {
   int64_t silent_us = to_us - from_us;
   // What the whole side did not give is listed as the side's.
-  const int64_t shared_us = std::min(to_us, side.gap_end_us) -
-                            std::max(from_us, side.gap_start_us);
+  const int64_t shared_us =
+      std::min(to_us, side.gap_end_us) - std::max(from_us, side.gap_start_us);
   if (shared_us > 0) silent_us -= shared_us;
   return silent_us > limits::kGapThreshold_us;
 }

@@ -50,7 +50,8 @@ class StreamOutput final : public StreamSink {
     base::MutexLock lock(&mutex_);
     if (reactor_ == nullptr || final_status_.has_value()) return;
     // A client that does not read needs no more wishes.
-    const bool wish = response.has_slow_down() || response.has_keyframe_wanted();
+    const bool wish =
+        response.has_slow_down() || response.has_keyframe_wanted();
     if (wish && queue_.size() >= limits::kMaxQueuedResponses) return;
     queue_.push_back(std::move(response));
     WriteNext();

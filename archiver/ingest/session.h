@@ -84,8 +84,8 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // Takes the sides over for `sink`, also from a stream that still lives: the
   // newer wins, the older is told. `opened` is sent once the session's keys are
-  // durable and everything that came of the sides before; `sink` may send nothing
-  // ahead of it. `open` has passed CheckOpen.
+  // durable and everything that came of the sides before; `sink` may send
+  // nothing ahead of it. `open` has passed CheckOpen.
   absl::Status Attach(const std::shared_ptr<StreamSink>& sink,
                       const api::v1::Open& open) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -114,8 +114,8 @@ class Session : public std::enable_shared_from_this<Session> {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Cuts what is due. To be called after a message's packets and from time to
-  // time. Says so if a side is missing or has stalled, and closes the session as
-  // abandoned if nobody has sent for too long.
+  // time. Says so if a side is missing or has stalled, and closes the session
+  // as abandoned if nobody has sent for too long.
   void Tick() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // True if `sink` may go on reading; false if it is told to with Resume later.

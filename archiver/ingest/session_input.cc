@@ -43,8 +43,8 @@ std::string PacketHash(const api::v1::Packet& packet) {
   return seal::Sha256(absl::StrCat(
       packet.track_id(), " ", packet.pts_us(), " ", packet.dts_us(), " ",
       packet.duration_us(), " ", packet.skip_start_samples(), " ",
-      packet.skip_end_samples(), " ", packet.key_frame(), " ",
-      packet.discard(), " ", packet.payload()));
+      packet.skip_end_samples(), " ", packet.key_frame(), " ", packet.discard(),
+      " ", packet.payload()));
 }
 
 media::PacketInfo ToInfo(const api::v1::Packet& packet) {
@@ -183,8 +183,8 @@ void Session::Place(stored::v1::Side s, TrackState* track,
       }
     }
   }
-  TrackClock::Mapped mapped = track->clock.Map(
-      packet->dts_us, packet->pts_us, packet->duration_us, reference);
+  TrackClock::Mapped mapped = track->clock.Map(packet->dts_us, packet->pts_us,
+                                               packet->duration_us, reference);
   packet->dts_us += mapped.offset_us;
   packet->pts_us += mapped.offset_us;
   packet->raw_offset_us = -mapped.offset_us;

@@ -173,8 +173,8 @@ void Session::Commit(std::vector<Record> records, size_t released_bytes) {
   const absl::Duration cut = context_->clock->Monotonic();
   const absl::Status submitted = context_->log->Submit(
       std::move(records),
-      [self = shared_from_this(), sequences, notes, released_bytes, cut](
-          const absl::StatusOr<std::vector<log::Position>>& positions) {
+      [self = shared_from_this(), sequences, notes, released_bytes,
+       cut](const absl::StatusOr<std::vector<log::Position>>& positions) {
         if (positions.ok()) {
           SessionContext& context = *self->context_;
           context.cut_to_durable.Add(context.clock->Monotonic() - cut);

@@ -396,14 +396,16 @@ void SessionRegistry::Drain(absl::Duration timeout) {
   // The commits are queued; whatever is submitted now is durable after them.
   const absl::Duration deadline = context_->clock->Monotonic() + timeout;
   for (const auto& session : sessions) {
-    while (!session->drained() && context_->clock->Monotonic() < deadline) {
-      if (!context_->log->SubmitAndWait({}).ok()) return;
+    while (!session->drained()) {
+      const absl::Duration left = deadline - context_->clock->Monotonic();
+      if (left <= absl::ZeroDuration()) break;
+      if (!context_->log->SubmitAndWait({}, left).ok()) return;
     }
   }
   const base::LatencyHistogram& latency = context_->cut_to_durable;
   const auto milliseconds = [&](double share) {
-    return absl::StrFormat(
-        "%.3f", absl::ToDoubleMilliseconds(latency.Quantile(share)));
+    return absl::StrFormat("%.3f",
+                           absl::ToDoubleMilliseconds(latency.Quantile(share)));
   };
   base::LogLine(base::Severity::kInfo, "sessions are drained",
                 {{"sessions", absl::StrCat(sessions.size())},

@@ -67,13 +67,13 @@ void Session::ChangeState(stored::v1::SessionState state,
                           std::vector<stored::v1::SideTrouble> troubles) {
   troubles_ = std::move(troubles);
   std::vector<Record> records;
-  records.push_back(MakeStateRecord(
-      {.session_id = id_,
-       .epoch = writer_->epoch(),
-       .state = state,
-       .troubles = troubles_,
-       .start_time_us = start_time_us_,
-       .now_us = absl::ToUnixMicros(context_->clock->Now())}));
+  records.push_back(
+      MakeStateRecord({.session_id = id_,
+                       .epoch = writer_->epoch(),
+                       .state = state,
+                       .troubles = troubles_,
+                       .start_time_us = start_time_us_,
+                       .now_us = absl::ToUnixMicros(context_->clock->Now())}));
   Commit(std::move(records), 0);
 }
 
@@ -97,10 +97,9 @@ void Session::AskForKeyFrames(int64_t now_us) {
 }
 
 void Session::AskToSlowDown() {
-  const bool much =
-      undurable_bytes_ > limits::kSlowDownAbove_bytes ||
-      context_->undurable_bytes.load(std::memory_order_relaxed) >
-          limits::kAdmissionUndurable_bytes;
+  const bool much = undurable_bytes_ > limits::kSlowDownAbove_bytes ||
+                    context_->undurable_bytes.load(std::memory_order_relaxed) >
+                        limits::kAdmissionUndurable_bytes;
   const absl::Duration now = context_->clock->Monotonic();
   if (!much || now - last_slow_down_ < limits::kSlowDownEvery) return;
   last_slow_down_ = now;
@@ -137,7 +136,14 @@ void Session::ResumeParked() {
 
 void Session::Drain() {
   base::MutexLock lock(&mutex_);
-  if (state_ != State::kOpen || draining_) return;
+  if (draining_) return;
+  if (state_ == State::kOpening) {
+    // Nothing has been taken yet, so there is nothing to wait for.
+    draining_ = true;
+    for (const auto& sink : Sinks()) sink->Finish(ingest::Draining());
+    return;
+  }
+  if (state_ != State::kOpen) return;
   Cut(/*all=*/true);
   std::vector<Record> records;
   if (state_ == State::kOpen) writer_->EndSegment(&records);

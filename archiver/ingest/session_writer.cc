@@ -71,8 +71,8 @@ absl::Status SessionWriter::StartSpan(std::vector<Record>* records,
   for (const stored::v1::Track& track : tracks_) {
     *description.add_tracks() = track;
   }
-  // Clusters know a track by its number alone, so those of any muxer for the same
-  // tracks fit behind the header that is in the log.
+  // Clusters know a track by its number alone, so those of any muxer for the
+  // same tracks fit behind the header that is in the log.
   std::string known = description.SerializeAsString();
   const auto same = std::find_if(
       known_spans_.begin(), known_spans_.end(),

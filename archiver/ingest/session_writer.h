@@ -41,8 +41,8 @@ class SessionWriter {
   SessionWriter(Start start, seal::SessionSealer sealer, base::Clock* clock);
 
   // The tracks from the next chunk on: ends the segment and the span. With
-  // `reuse` a span of this epoch that had the same tracks goes on, if it is among
-  // the last limits::kRememberedSpans.
+  // `reuse` a span of this epoch that had the same tracks goes on, if it is
+  // among the last limits::kRememberedSpans.
   absl::Status SetTracks(std::vector<stored::v1::Track> tracks, bool reuse,
                          std::vector<log::Record>* records);
 

@@ -30,10 +30,9 @@ int64_t Scale(int64_t us, int64_t ppb) {
 }
 
 int64_t Tolerance_us(uint64_t uncertainty_us) {
-  return std::max<int64_t>(
-      limits::kClockNoise_us,
-      static_cast<int64_t>(std::min<uint64_t>(uncertainty_us,
-                                              limits::kSessionMax_us)));
+  return std::max<int64_t>(limits::kClockNoise_us,
+                           static_cast<int64_t>(std::min<uint64_t>(
+                               uncertainty_us, limits::kSessionMax_us)));
 }
 
 }  // namespace
@@ -70,8 +69,7 @@ int64_t TrackClock::EstimateDrift_ppb() const {
   double variance = 0;
   for (const Sample& sample : samples_) {
     const double media = static_cast<double>(sample.media_us) - mean_media;
-    covariance +=
-        media * (static_cast<double>(sample.offset_us) - mean_offset);
+    covariance += media * (static_cast<double>(sample.offset_us) - mean_offset);
     variance += media * media;
   }
   if (variance <= 0) return 0;
@@ -190,8 +188,8 @@ void TrackClock::BeginStep(int64_t raw_us, int64_t offset_us,
   raw_step_us_ = 0;
   catch_up_to_us_.reset();
   residual_us_ = 0;
-  const bool held = last_raw_dts_us_.has_value() &&
-                    raw_us + offset_us < last_session_dts_us_;
+  const bool held =
+      last_raw_dts_us_.has_value() && raw_us + offset_us < last_session_dts_us_;
   if (!held) return Begin(raw_us, offset_us, 0, reason);
   const int64_t reached_us = last_session_dts_us_ - raw_us;
   residual_us_ = offset_us - reached_us;
@@ -238,15 +236,13 @@ TrackClock::Mapped TrackClock::Map(int64_t raw_dts_us, int64_t raw_pts_us,
     BeginStep(raw_dts_us, step_->offset_us, step_->reason);
   } else if (!first && last_raw_us - raw_dts_us >= limits::kClockJump_us) {
     // Nothing tells how long it was; it goes on as if it had been no time.
-    BeginStep(raw_dts_us,
-              last_session_dts_us_ + last_duration_us_ - raw_dts_us,
+    BeginStep(raw_dts_us, last_session_dts_us_ + last_duration_us_ - raw_dts_us,
               stored::v1::CLOCK_REASON_JUMP);
     guessed_ = true;
   } else if (step_.has_value()) {
     step_->tried = true;
   }
-  if (catch_up_to_us_.has_value() &&
-      OffsetAt(raw_dts_us) <= *catch_up_to_us_) {
+  if (catch_up_to_us_.has_value() && OffsetAt(raw_dts_us) <= *catch_up_to_us_) {
     Begin(raw_dts_us, *catch_up_to_us_, EstimateDrift_ppb(),
           stored::v1::CLOCK_REASON_DRIFT);
     catch_up_to_us_.reset();

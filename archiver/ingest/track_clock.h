@@ -22,18 +22,18 @@ struct Anchor {
 
 // Maps one track's raw times onto the session's timeline: piecewise linear,
 // corrected by clock anchors. Never moves what it has mapped, and session time
-// does not go back within the track: where an anchor shows too late that a clock
-// had jumped forward, session time runs at half the pace until it is right
-// again, and the residual is recorded. Without anchors session time is raw time,
-// and a clock that jumps back goes on from where it was.
+// does not go back within the track: where an anchor shows too late that a
+// clock had jumped forward, session time runs at half the pace until it is
+// right again, and the residual is recorded. Without anchors session time is
+// raw time, and a clock that jumps back goes on from where it was.
 //
 // Drift is followed at no more than limits::kMaxDrift_ppb. A disagreement of
 // more than limits::kClockJump_us together with raw times that jumped or paused
 // is a jump of the media clock and followed at once; where raw times went on
 // evenly it is the anchor's clock that was set, which moves nothing.
 //
-// The source "rtcp" is a sender's clock: if it is far from the archive's it only
-// gives the pace, and the track stays where the gateway put it. All other
+// The source "rtcp" is a sender's clock: if it is far from the archive's it
+// only gives the pace, and the track stays where the gateway put it. All other
 // sources tell the time. Not thread-safe.
 class TrackClock {
  public:

@@ -157,13 +157,12 @@ TEST(TrackClockTest, DriftIsFollowed) {
 TEST(TrackClockTest, DriftIsFollowedThroughNoise) {
   std::mt19937 random(7);
   std::normal_distribution<double> noise_us(0, 3'000);
-  const Played run = Play({.media = Drifting(200),
-                        .length_us = 900 * kSecond_us,
-                        .wall_error =
-                            [&](int64_t) {
-                              return static_cast<int64_t>(noise_us(random));
-                            },
-                        .uncertainty_us = 5'000});
+  const Played run =
+      Play({.media = Drifting(200),
+            .length_us = 900 * kSecond_us,
+            .wall_error =
+                [&](int64_t) { return static_cast<int64_t>(noise_us(random)); },
+            .uncertainty_us = 5'000});
   EXPECT_LE(run.Percentile95(), 15'000);
 }
 
@@ -186,8 +185,8 @@ TEST(TrackClockTest, AStepThatAnchorsShowLateIsMadeGood) {
   // The anchor of each second comes 3 s after its packet.
   for (const int64_t step_us : {2 * kSecond_us, -2 * kSecond_us}) {
     const Played run = Play({.media = Stepping(60 * kSecond_us, step_us),
-                          .length_us = 240 * kSecond_us,
-                          .anchor_delay_us = 3 * kSecond_us});
+                             .length_us = 240 * kSecond_us,
+                             .anchor_delay_us = 3 * kSecond_us});
     EXPECT_LE(std::abs(run.errors_us.back()), kPacket_us) << step_us;
     EXPECT_LE(run.Percentile95(), 80'000) << step_us;
     EXPECT_GE(run.Jumps(), 1u);
@@ -211,10 +210,10 @@ TEST(TrackClockTest, AClockThatGoesBackWithoutAnchorsGoesOnFromWhereItWas) {
 }
 
 TEST(TrackClockTest, AStepOfTheAnchorsClockMovesNothing) {
-  const Played run = Play({.media = Drifting(0), .wall_error = [](int64_t at_us) {
-                          return at_us >= 60 * kSecond_us ? 2 * kSecond_us
-                                                          : int64_t{0};
-                        }});
+  const Played run =
+      Play({.media = Drifting(0), .wall_error = [](int64_t at_us) {
+              return at_us >= 60 * kSecond_us ? 2 * kSecond_us : int64_t{0};
+            }});
   EXPECT_EQ(run.Worst(), 0);
   EXPECT_EQ(run.Jumps(), 0u);
   // But it is recorded what the anchors said.
@@ -224,8 +223,8 @@ TEST(TrackClockTest, AStepOfTheAnchorsClockMovesNothing) {
 
 TEST(TrackClockTest, SilenceIsNoJump) {
   const Played run = Play({.media = Drifting(100),
-                        .silent_from_us = 50 * kSecond_us,
-                        .silent_to_us = 60 * kSecond_us});
+                           .silent_from_us = 50 * kSecond_us,
+                           .silent_to_us = 60 * kSecond_us});
   EXPECT_EQ(run.Jumps(), 0u);
   EXPECT_LE(run.Worst(), 5'000);
 }
@@ -242,11 +241,10 @@ TEST(TrackClockTest, AStepDuringASilenceIsFollowed) {
 
 TEST(TrackClockTest, ASendersClockFarFromTheTimeOnlyGivesThePace) {
   const int64_t years_us = 1000 * kSecond_us;
-  const Played run = Play(
-      {.media = Drifting(200),
-       .length_us = 600 * kSecond_us,
-       .wall_error = [=](int64_t) { return -years_us / 2; },
-       .source = "rtcp"});
+  const Played run = Play({.media = Drifting(200),
+                           .length_us = 600 * kSecond_us,
+                           .wall_error = [=](int64_t) { return -years_us / 2; },
+                           .source = "rtcp"});
   EXPECT_LE(run.Worst(), 5'000);
 }
 

@@ -10,27 +10,45 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "archiver/base/clock.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
 #include "archiver/log/record.h"
 
 namespace diptych::log {
+namespace {
 
-Committer::Committer(LogStore* store, Hooks hooks)
+// For waits, which pass in real time whatever clock judges health.
+absl::Duration Monotonic() { return base::Clock::Real()->Monotonic(); }
+
+}  // namespace
+
+Committer::Committer(LogStore* store, Hooks hooks, base::Clock* clock)
     : store_(store),
       hooks_(std::move(hooks)),
+      clock_(clock),
       commit_thread_([this] { CommitLoop(); }),
-      notify_thread_([this] { NotifyLoop(); }) {}
+      notify_thread_([this] { NotifyLoop(); }),
+      watch_thread_([this] { WatchLoop(); }) {}
 
 Committer::~Committer() {
   {
     base::MutexLock lock(&mutex_);
     stopping_ = true;
+    waits_for_space_ = false;
     work_.NotifyAll();
+    space_wait_.NotifyAll();
   }
   commit_thread_.join();
   notify_thread_.join();
+  {
+    base::MutexLock lock(&mutex_);
+    stop_watching_ = true;
+    watch_.NotifyAll();
+  }
+  watch_thread_.join();
 }
 
 absl::Status Committer::Submit(std::vector<Record> records, Done done) {
@@ -63,7 +81,7 @@ absl::Status Committer::Submit(std::vector<Record> records, Done done) {
 }
 
 absl::StatusOr<std::vector<Position>> Committer::SubmitAndWait(
-    std::vector<Record> records) {
+    std::vector<Record> records, absl::Duration timeout) {
   struct Waiter {
     base::Mutex mutex;
     base::CondVar ready;
@@ -81,9 +99,45 @@ absl::StatusOr<std::vector<Position>> Committer::SubmitAndWait(
                waiter->ready.NotifyAll();
              });
   if (!submitted.ok()) return submitted;
+  const absl::Duration deadline = Monotonic() + timeout;
   base::MutexLock lock(&waiter->mutex);
-  while (!waiter->result.has_value()) waiter->ready.Wait(&waiter->mutex);
+  while (!waiter->result.has_value()) {
+    if (timeout == absl::InfiniteDuration()) {
+      waiter->ready.Wait(&waiter->mutex);
+      continue;
+    }
+    const absl::Duration left = deadline - Monotonic();
+    if (left <= absl::ZeroDuration()) {
+      return absl::DeadlineExceededError("the records are not durable yet");
+    }
+    waiter->ready.WaitWithTimeout(&waiter->mutex, left);
+  }
   return *waiter->result;
+}
+
+void Committer::SetWaitsForSpace(bool waits) {
+  base::MutexLock lock(&mutex_);
+  // A stop is not taken back.
+  waits_for_space_ = waits && !stopping_;
+  space_wait_.NotifyAll();
+}
+
+absl::Status Committer::health() const {
+  base::MutexLock lock(&mutex_);
+  return HealthLocked();
+}
+
+absl::Status Committer::HealthLocked() const {
+  if (!failed_.ok()) return failed_;
+  if (busy_since_.has_value()) {
+    const absl::Duration busy = clock_->Monotonic() - *busy_since_;
+    if (busy > limits::kCommitStuck) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("a write to the disk has been running for ",
+                       absl::ToInt64Seconds(busy), " s"));
+    }
+  }
+  return no_space_;
 }
 
 size_t Committer::queued_bytes() const {
@@ -133,7 +187,7 @@ void Committer::CommitGroup(std::vector<Item> items) {
               std::back_inserter(records));
   }
   const absl::StatusOr<std::vector<Position>> positions =
-      store_->Append(records);
+      AppendWhenSpace(records);
   if (positions.ok()) {
     if (hooks_.on_record) {
       for (size_t i = snapshots; i < records.size(); ++i) {
@@ -143,14 +197,9 @@ void Committer::CommitGroup(std::vector<Item> items) {
     if (hooks_.on_durable) hooks_.on_durable(store_->durable_end());
   }
 
-  bool first_failure = false;
   {
     base::MutexLock lock(&mutex_);
     queued_bytes_ -= bytes;
-    if (!positions.ok() && failed_.ok()) {
-      failed_ = positions.status();
-      first_failure = true;
-    }
     size_t next = snapshots;
     for (size_t i = 0; i < items.size(); ++i) {
       if (positions.ok()) {
@@ -165,7 +214,69 @@ void Committer::CommitGroup(std::vector<Item> items) {
     }
     finished_work_.NotifyOne();
   }
-  if (first_failure && hooks_.on_failed) hooks_.on_failed(positions.status());
+}
+
+absl::StatusOr<std::vector<Position>> Committer::AppendWhenSpace(
+    const std::vector<Record>& records) {
+  for (;;) {
+    {
+      base::MutexLock lock(&mutex_);
+      // Nothing may overtake what has failed.
+      if (!failed_.ok()) return failed_;
+      busy_since_ = clock_->Monotonic();
+    }
+    absl::StatusOr<std::vector<Position>> positions = store_->Append(records);
+    base::MutexLock lock(&mutex_);
+    busy_since_.reset();
+    if (positions.ok()) {
+      if (!no_space_.ok()) watch_.NotifyAll();
+      no_space_ = absl::OkStatus();
+      return positions;
+    }
+    if (!absl::IsResourceExhausted(positions.status())) {
+      return FailForGood(positions.status());
+    }
+    if (no_space_.ok()) watch_.NotifyAll();
+    no_space_ = positions.status();
+    // Woken early only by a stop, so that a full disk is not asked all the
+    // time.
+    const absl::Duration again = Monotonic() + limits::kNoSpaceRetry;
+    while (waits_for_space_ && Monotonic() < again) {
+      space_wait_.WaitWithTimeout(&mutex_, again - Monotonic());
+    }
+    if (!waits_for_space_) return FailForGood(no_space_);
+  }
+}
+
+absl::Status Committer::FailForGood(const absl::Status& status) {
+  // Not by a code that says something else in health().
+  failed_ = absl::UnavailableError(status.message());
+  watch_.NotifyAll();
+  return failed_;
+}
+
+void Committer::WatchLoop() {
+  absl::Status told;
+  for (;;) {
+    absl::Status health;
+    bool last = false;
+    {
+      base::MutexLock lock(&mutex_);
+      health = HealthLocked();
+      last = stop_watching_;
+      if (health.code() == told.code()) {
+        if (last) return;
+        watch_.WaitWithTimeout(&mutex_, limits::kHealthCheck);
+        continue;
+      }
+    }
+    told = health;
+    if (health.ok()) {
+      if (hooks_.on_healthy) hooks_.on_healthy();
+    } else if (hooks_.on_unhealthy) {
+      hooks_.on_unhealthy(health);
+    }
+  }
 }
 
 void Committer::NotifyLoop() {

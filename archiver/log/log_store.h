@@ -1,6 +1,7 @@
 #ifndef ARCHIVER_LOG_LOG_STORE_H_
 #define ARCHIVER_LOG_LOG_STORE_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,9 +25,10 @@ class LogStore {
   virtual ~LogStore() = default;
 
   // Appends all records and returns once they are on stable storage, with each
-  // one's position. After an error nothing of the batch counts as stored and
-  // every later call fails with the same error: what the disk holds is unknown
-  // until the next start.
+  // one's position. RESOURCE_EXHAUSTED: there is no space; nothing of the batch
+  // is stored, and the same batch may be tried again. After any other error
+  // nothing of the batch counts as stored and every later call fails with the
+  // same error: what the disk holds is unknown until the next start.
   virtual absl::StatusOr<std::vector<Position>> Append(
       absl::Span<const Record> records) = 0;
 
@@ -55,6 +57,8 @@ struct LocalLogStoreOptions {
   // "log" or "keys".
   std::string store;
   uint64_t volume_max_bytes = 0;
+  // Free space of the disk that is left alone: under it no more is taken.
+  uint64_t floor_bytes = 0;
 };
 
 // Opens a store of local volume files: looks at the last volume, moves a torn

@@ -13,7 +13,6 @@
 #include "archiver/base/clock.h"
 #include "archiver/base/file.h"
 #include "archiver/base/ids.h"
-#include "archiver/base/mutex.h"
 #include "archiver/log/committer.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/log_store.h"
@@ -189,6 +188,44 @@ TEST_F(LogTest, AHoleInTheLastBatchIsTornTooAndTakesTheRestOfItAlong) {
   EXPECT_THAT(ScanAll().headers, ElementsAre("kept"));
 }
 
+TEST_F(LogTest, AVolumeThatKeptOnlyItsHeaderBeginsAnew) {
+  Position base = 0;
+  {
+    auto store = Open(100);
+    ASSERT_TRUE(store->Append({Chunk("kept", "body")}).ok());
+    base = store->durable_end();
+    const Position at = store->Append({Chunk("torn", "body")})->front();
+    ASSERT_GT(at, base);
+    std::filesystem::resize_file(LastVolume(), at - base);
+  }
+  auto store = Open(100);
+  EXPECT_EQ(store->durable_end(), base);
+  EXPECT_THAT(report_.moved_aside, SizeIs(1));
+  // So that a snapshot comes first in it.
+  EXPECT_TRUE(store->WantsSnapshot());
+  ASSERT_TRUE(store->Append({Chunk("next", "")}).ok());
+  EXPECT_THAT(ScanAll().headers, ElementsAre("kept", "next"));
+  EXPECT_THAT(ScanAll().damages, IsEmpty());
+}
+
+TEST_F(LogTest, RotIsNoTornTailThoughNothingBehindItIsWhole) {
+  std::vector<Position> at;
+  {
+    auto store = Open();
+    for (const char* header : {"a", "b"}) {
+      at.push_back(store->Append({Chunk(header, "body")})->front());
+    }
+  }
+  const std::string path = LastVolume();
+  for (const Position position : at) FlipByte(path, position + 50);
+  auto store = Open();
+  // The second may be torn; its frame says that the first had been durable.
+  EXPECT_EQ(std::filesystem::file_size(path), at[1]);
+  ASSERT_FALSE(report_.damages.empty());
+  EXPECT_TRUE(report_.damages[0].was_durable);
+  EXPECT_EQ(report_.damages[0].from, at[0]);
+}
+
 TEST_F(LogTest, DamageToWhatWasDurableIsNamedAndNothingIsCut) {
   Position at = 0;
   {
@@ -265,83 +302,6 @@ TEST_F(LogTest, AnotherArchivesVolumeIsRefused) {
                 .status()
                 .code(),
             absl::StatusCode::kFailedPrecondition);
-}
-
-// A disk whose syncs fail once told to.
-class FailingFile final : public base::AppendFile {
- public:
-  FailingFile(std::unique_ptr<base::AppendFile> inner, const bool* fail)
-      : inner_(std::move(inner)), fail_(fail) {}
-  absl::Status Append(absl::Span<const absl::string_view> pieces) override {
-    return inner_->Append(pieces);
-  }
-  absl::Status Sync() override {
-    if (*fail_) return absl::DataLossError("input/output error");
-    return inner_->Sync();
-  }
-  uint64_t size() const override { return inner_->size(); }
-
- private:
-  const std::unique_ptr<base::AppendFile> inner_;
-  const bool* const fail_;
-};
-
-class FailingFileSystem final : public base::FileSystem {
- public:
-  bool fail_sync = false;
-
-  absl::StatusOr<std::unique_ptr<base::AppendFile>> OpenForAppend(
-      const std::string& path) override {
-    auto file = Real()->OpenForAppend(path);
-    if (!file.ok()) return file.status();
-    return std::make_unique<FailingFile>(*std::move(file), &fail_sync);
-  }
-  absl::StatusOr<std::unique_ptr<base::ReadFile>> OpenForRead(
-      const std::string& path) override {
-    return Real()->OpenForRead(path);
-  }
-  absl::StatusOr<std::vector<std::string>> List(
-      const std::string& directory) override {
-    return Real()->List(directory);
-  }
-  absl::Status CreateDirectory(const std::string& path) override {
-    return Real()->CreateDirectory(path);
-  }
-  absl::Status SyncDirectory(const std::string& path) override {
-    return Real()->SyncDirectory(path);
-  }
-  absl::Status Truncate(const std::string& path, uint64_t size) override {
-    return Real()->Truncate(path, size);
-  }
-  absl::Status WriteFile(const std::string& path,
-                         absl::string_view content) override {
-    return Real()->WriteFile(path, content);
-  }
-};
-
-TEST_F(LogTest, AfterAFailedSyncNothingIsEverAcknowledgedAgain) {
-  FailingFileSystem disk;
-  auto store = OpenLocalLogStore(&disk, base::Clock::Real(),
-                                 {.directory = volumes(),
-                                  .lost_and_found = root_ + "/lost+found",
-                                  .archive_id = archive_,
-                                  .store = "log",
-                                  .volume_max_bytes = 1 << 20},
-                                 &report_)
-                   .value();
-  absl::Status told;
-  {
-    Committer committer(
-        store.get(), {.on_failed = [&](const absl::Status& s) { told = s; }});
-    EXPECT_TRUE(committer.SubmitAndWait({Chunk("ok", "")}).ok());
-    disk.fail_sync = true;
-    EXPECT_FALSE(committer.SubmitAndWait({Chunk("lost", "")}).ok());
-    disk.fail_sync = false;
-    EXPECT_FALSE(committer.SubmitAndWait({Chunk("retry", "")}).ok());
-    EXPECT_FALSE(committer.Submit({Chunk("retry", "")}, nullptr).ok());
-  }
-  EXPECT_FALSE(told.ok());
-  EXPECT_FALSE(store->Append({Chunk("retry", "")}).ok());
 }
 
 TEST_F(LogTest, CommitterKeepsOrderGroupsAndCallsEachBackOnce) {

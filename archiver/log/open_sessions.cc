@@ -42,8 +42,8 @@ void ApplyChunkSide(const stored::v1::ChunkSide& from,
   to->set_last_sequence(std::max(to->last_sequence(), from.last_sequence()));
 }
 
-// Of each track only the latest that holds for a packet in the log stays, beside
-// those whose packets are still to come.
+// Of each track only the latest that holds for a packet in the log stays,
+// beside those whose packets are still to come.
 void ForgetOverruledClocks(const stored::v1::ChunkSide& side,
                            stored::v1::OpenSession* session) {
   auto* clocks = session->mutable_clocks();

@@ -96,8 +96,7 @@ TEST_F(ContinuityTest, ASpoolThatDrainsLateBecomesBackfillOfItsOwnTime) {
   EXPECT_EQ(last_opened_.progress(0).sequence(), 250u);
   for (uint64_t i = 0; i < 11; ++i) {
     Send(session.get(), back, SIDE_CLERK, 251 + i * 250, 500 + i * 250);
-    Send(session.get(), resident, SIDE_RESIDENT, 3001 + i * 25,
-         3025 + i * 25);
+    Send(session.get(), resident, SIDE_RESIDENT, 3001 + i * 25, 3025 + i * 25);
     clock_.Advance(absl::Milliseconds(500));
     session->Tick();
   }

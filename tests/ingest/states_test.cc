@@ -185,8 +185,8 @@ TEST_F(StatesTest, GapsThatLastToTheEndAreInTheClosingRecord) {
   Send(session.get(), sink, SIDE_RESIDENT, 1, 500);
   ASSERT_TRUE(
       session
-          ->OnClose(sink,
-                    MakeClose({{SIDE_RESIDENT, 500}, {SIDE_CLERK, 100}}), {})
+          ->OnClose(sink, MakeClose({{SIDE_RESIDENT, 500}, {SIDE_CLERK, 100}}),
+                    {})
           .ok());
   sink->WaitReceipt();
   const auto closed =

@@ -20,9 +20,9 @@ namespace diptych::daemon {
 namespace {
 
 constexpr int kWrongUse = 2;
-constexpr std::array<absl::string_view, 6> kNames = {
-    "data_dir", "keys",          "passphrase_file",
-    "roles",    "ingest_listen", "audit_listen"};
+constexpr std::array<absl::string_view, 7> kNames = {
+    "data_dir",      "keys",         "passphrase_file", "roles",
+    "ingest_listen", "audit_listen", "reserve_bytes"};
 
 // The environment as flags in front of the real ones, so that these win.
 std::vector<std::string> WithEnvironment(int argc, const char* const* argv) {
@@ -79,6 +79,10 @@ std::variant<DaemonOptions, int> ParseDaemonOptions(int argc,
   add("--audit_listen", &options.audit_listen,
       "where auditors connect; port 0 takes a free one")
       ->capture_default_str();
+  app.add_option("--reserve_bytes", options.reserve_bytes,
+                 "with less free space than this, no new session begins "
+                 "(default: 1 GiB, or a tenth of the disk if that is less)")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_config("--config", "", "a file with these options, as name = value");
   try {
     std::vector<std::string> arguments = WithEnvironment(argc, argv);

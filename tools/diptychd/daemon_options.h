@@ -1,6 +1,8 @@
 #ifndef TOOLS_DIPTYCHD_DAEMON_OPTIONS_H_
 #define TOOLS_DIPTYCHD_DAEMON_OPTIONS_H_
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -17,6 +19,8 @@ struct DaemonOptions {
   bool indexer = true;
   std::string ingest_listen = "127.0.0.1:7443";
   std::string audit_listen = "127.0.0.1:7444";
+  // Free space under which no new session begins; unset: DefaultReserve.
+  std::optional<uint64_t> reserve_bytes;
 };
 
 // The options, or the exit code to leave with (help was asked for, or the use

@@ -33,7 +33,6 @@
 namespace diptych::daemon {
 namespace {
 
-constexpr size_t kMaxPem_bytes = 1 << 20;
 constexpr absl::Duration kStopGrace = absl::Seconds(2);
 constexpr absl::Duration kWriterWait = absl::Seconds(2);
 
@@ -44,10 +43,11 @@ absl::StatusOr<TlsIdentity> ReadIdentity(
   ASSIGN_OR_RETURN(
       identity.ca_pem,
       base::ReadWholeFile(absl::StrCat(options.data_dir, "/tls/ca.crt"),
-                          kMaxPem_bytes));
+                          limits::kMaxPemFile_bytes));
   const std::string stem = absl::StrCat(options.keys, "/", name);
-  ASSIGN_OR_RETURN(identity.certificate_pem,
-                   base::ReadWholeFile(stem + ".crt", kMaxPem_bytes));
+  ASSIGN_OR_RETURN(
+      identity.certificate_pem,
+      base::ReadWholeFile(stem + ".crt", limits::kMaxPemFile_bytes));
   ASSIGN_OR_RETURN(identity.private_key_pem,
                    pki::ReadPrivateKeyPem(stem + ".key", passphrase));
   return identity;

@@ -27,6 +27,8 @@ struct TlsIdentity {
 // setting for it).
 void RequireTls13();
 
+class CallsAtHand;
+
 // A gRPC server with mutual TLS, health and reflection. Its address is in a
 // file while it serves.
 class RpcServer {
@@ -50,14 +52,18 @@ class RpcServer {
 
   void SetServing(bool serving);
 
-  // Stops taking calls, waits until `grace` for those at hand, and ends them.
+  // Waits until `grace` for the calls at hand, and ends what is left. Calls
+  // that have asked for nothing yet, and watches of the health service, are not
+  // waited for: their clients may hold them for ever.
   void Stop(absl::Duration grace);
 
  private:
-  RpcServer() = default;
+  RpcServer();
 
   std::string address_;
   std::string address_file_;
+  // Told of by the server's calls.
+  const std::shared_ptr<CallsAtHand> calls_;
   std::unique_ptr<grpc::Server> server_;
 };
 

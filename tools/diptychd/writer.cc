@@ -29,6 +29,7 @@
 #include "archiver/seal/key_file.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "tools/diptychd/server.h"
+#include "tools/diptychd/storage_guard.h"
 #include "tools/pki/pki.h"
 
 namespace diptych::daemon {
@@ -37,7 +38,6 @@ namespace {
 using base::LogLine;
 using base::Severity;
 
-constexpr size_t kMaxPem_bytes = 1 << 20;
 constexpr absl::Duration kStopGrace = absl::Seconds(5);
 
 void ReportRecovery(absl::string_view store,
@@ -72,10 +72,9 @@ class WriterImpl final : public Writer {
   std::unique_ptr<log::LogStore> log_store_;
   std::unique_ptr<log::LogReader> log_reader_;
   std::unique_ptr<ingest::SessionRegistry> registry_;
+  std::unique_ptr<StorageGuard> guard_;
   // Set before the first record is submitted; read by commit threads.
   std::atomic<ingest::ArchiveLogService*> followers_ = nullptr;
-  std::atomic<RpcServer*> serving_ = nullptr;
-  std::atomic<bool> disk_failed_ = false;
   std::unique_ptr<log::Committer> key_committer_;
   std::unique_ptr<log::Committer> log_committer_;
   ingest::SessionContext context_;
@@ -90,6 +89,14 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
                    base::Uuid::FromBytes(archive_.archive_id()));
   base::FileSystem* const files = base::FileSystem::Real();
   base::Clock* const clock = base::Clock::Real();
+  ASSIGN_OR_RETURN(const base::DiskSpace space, files->Space(options.data_dir));
+  const uint64_t reserve_bytes =
+      options.reserve_bytes.value_or(DefaultReserve(space));
+  guard_ = std::make_unique<StorageGuard>(
+      StorageGuard::Options{.file_system = files,
+                            .clock = clock,
+                            .directory = options.data_dir,
+                            .reserve_bytes = reserve_bytes});
 
   const auto open_store = [&](const std::string& folder,
                               const std::string& store)
@@ -101,7 +108,8 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
          .lost_and_found = absl::StrCat(options.data_dir, "/lost+found"),
          .archive_id = archive_id,
          .store = store,
-         .volume_max_bytes = limits::kVolumeMax_bytes},
+         .volume_max_bytes = limits::kVolumeMax_bytes,
+         .floor_bytes = DiskFloor(reserve_bytes)},
         &report);
     ReportRecovery(store, report);
     return opened;
@@ -123,15 +131,12 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
            {"durable_end", absl::StrCat(log_store_->durable_end())}});
   registry_ = std::make_unique<ingest::SessionRegistry>(std::move(recovered));
 
-  const auto on_failed = [this](const absl::Status& status) {
-    disk_failed_ = true;
-    LogLine(Severity::kError,
-            "the disk failed; nothing is acknowledged from here on",
-            {{"error", absl::string_view(status.message())}});
-    if (RpcServer* server = serving_.load()) server->SetServing(false);
-  };
   key_committer_ = std::make_unique<log::Committer>(
-      key_store_.get(), log::Committer::Hooks{.on_failed = on_failed});
+      key_store_.get(),
+      log::Committer::Hooks{
+          .on_unhealthy =
+              [this](const absl::Status& why) { guard_->Report("keys", why); },
+          .on_healthy = [this] { guard_->Report("keys", absl::OkStatus()); }});
   log_committer_ = std::make_unique<log::Committer>(
       log_store_.get(),
       log::Committer::Hooks{
@@ -146,15 +151,21 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
                   followers->SetDurableEnd(end);
                 }
               },
-          .on_failed = on_failed});
+          .on_unhealthy =
+              [this](const absl::Status& why) { guard_->Report("log", why); },
+          .on_healthy = [this] { guard_->Report("log", absl::OkStatus()); }});
   context_.archive = &archive_;
   context_.clock = clock;
+  context_.admit = [this] { return guard_->Admit(); };
   context_.log = log_committer_.get();
   context_.key_store = key_committer_.get();
   log_service_ = std::make_unique<ingest::ArchiveLogService>(
       log_committer_.get(), clock, archive_id, log_store_->durable_end());
   followers_ = log_service_.get();
+  // A start on a full disk fails and says why, rather than wait unheard.
+  log_committer_->SetWaitsForSpace(false);
   RETURN_IF_ERROR(registry_->Start(&context_, *log_reader_));
+  log_committer_->SetWaitsForSpace(true);
   ingest_service_ =
       std::make_unique<ingest::IngestService>(registry_.get(), archive_id);
 
@@ -162,20 +173,23 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
   RpcServer::Options server;
   server.listen = options.ingest_listen;
   server.address_file = absl::StrCat(options.data_dir, "/run/ingest.address");
-  ASSIGN_OR_RETURN(server.identity.ca_pem,
-                   base::ReadWholeFile(tls + "ca.crt", kMaxPem_bytes));
-  ASSIGN_OR_RETURN(server.identity.certificate_pem,
-                   base::ReadWholeFile(tls + "ingest.crt", kMaxPem_bytes));
+  ASSIGN_OR_RETURN(
+      server.identity.ca_pem,
+      base::ReadWholeFile(tls + "ca.crt", limits::kMaxPemFile_bytes));
+  ASSIGN_OR_RETURN(
+      server.identity.certificate_pem,
+      base::ReadWholeFile(tls + "ingest.crt", limits::kMaxPemFile_bytes));
   ASSIGN_OR_RETURN(server.identity.private_key_pem,
                    pki::ReadPrivateKeyPem(tls + "ingest.key", std::nullopt));
   server.services = {ingest_service_.get(), log_service_.get()};
   server.max_receive_message_bytes = limits::kMaxMessage_bytes;
   server.max_threads = limits::kMaxServerThreads;
   ASSIGN_OR_RETURN(server_, RpcServer::Start(server));
-  serving_ = server_.get();
-  if (disk_failed_) server_->SetServing(false);
+  guard_->SetListener([this](bool well) { server_->SetServing(well); });
   LogLine(Severity::kInfo, "serving",
-          {{"role", "archiver"}, {"address", server_->address()}});
+          {{"role", "archiver"},
+           {"address", server_->address()},
+           {"reserve_bytes", absl::StrCat(reserve_bytes)}});
   return absl::OkStatus();
 }
 
@@ -191,8 +205,11 @@ WriterImpl::~WriterImpl() {
 
 void WriterImpl::Drain() {
   if (server_ == nullptr) return;
+  guard_->SetListener(nullptr);
   server_->SetServing(false);
-  serving_ = nullptr;
+  // A full disk may stay full; what waits for it, its gateways still have.
+  key_committer_->SetWaitsForSpace(false);
+  log_committer_->SetWaitsForSpace(false);
   registry_->Drain(limits::kDrainTimeout);
   log_service_->StopFollowers();
   server_->Stop(kStopGrace);
