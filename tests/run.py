@@ -235,6 +235,7 @@ def main():
             run_python("lint", arguments.only, tally)
             if not arguments.fast:
                 run_python("e2e", arguments.only, tally)
+                run_python("fault", arguments.only, tally)
                 run_python("interop", arguments.only, tally)
     finally:
         if os.environ.get("CI"):

@@ -78,6 +78,12 @@ void AddPush(CLI::App* app, PushOptions* options) {
            "TYPE@OFFSET=FILE: an event with the file attached");
   app->add_flag("--fast", options->fast,
                 "as fast as it goes, not in real time");
+  app->add_option("--spool", options->spool,
+                  "folder that keeps, encrypted, what is not durable yet");
+  app->add_option("--spool-key", options->spool_key,
+                  "the spool's key file (DIR/spool.key if not given)");
+  app->add_flag("--drain", options->drain,
+                "send what earlier runs left in --spool, and nothing else");
 }
 
 void AddQuery(CLI::App* app, QueryOptions* options) {

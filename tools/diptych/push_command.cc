@@ -12,7 +12,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
@@ -29,10 +28,12 @@
 #include "tools/diptych/output.h"
 #include "tools/diptych/profile.h"
 #include "tools/diptych/push_plan.h"
+#include "tools/diptych/push_report.h"
 #include "tools/diptych/wire_text.h"
 #include "tools/gateway/gateway_session.h"
 #include "tools/gateway/media_source.h"
 #include "tools/gateway/session_pump.h"
+#include "tools/gateway/spool.h"
 
 namespace diptych::cli {
 namespace {
@@ -89,7 +90,6 @@ class Push {
                    const gateway::SourceProblem& problem);
   // True if all of the inputs was archived.
   bool ShowResult(const gateway::PumpResult& result);
-  void ShowReceipt(const api::v1::Receipt& receipt);
   void ShowSummary(const gateway::PumpResult& result);
 
   const CommandContext& context_;
@@ -109,7 +109,7 @@ class Push {
   std::vector<LeftOut> left_out_;
   std::vector<int64_t> shifts_us_;
   std::atomic<bool> stop_ = false;
-  std::atomic<uint64_t> breaks_ = 0;
+  std::atomic<uint64_t> keyframes_not_asked_ = 0;
   Messages messages_;
   std::unique_ptr<gateway::GatewaySession> session_;
   absl::Duration began_;
@@ -117,6 +117,9 @@ class Push {
 };
 
 absl::Status Push::ParseOptions() {
+  if (options_.spool.empty() && !options_.spool_key.empty()) {
+    return absl::InvalidArgumentError("--spool-key wants --spool=DIR");
+  }
   if (options_.resident.empty() && options_.clerk.empty()) {
     return absl::InvalidArgumentError(
         "push wants --resident=IN, --clerk=IN or both");
@@ -209,9 +212,31 @@ absl::Status Push::StartSession() {
     }
   }
   shifts_us_ = gateway::PlaceInputs(sources);
-  if (!start_time_.has_value()) {
-    start_time_ = std::min(first_live, base::Clock::Real()->Now());
+  const absl::Time began = std::min(first_live, base::Clock::Real()->Now());
+  const bool any_live = first_live < absl::InfiniteFuture();
+  if (!options_.spool.empty()) {
+    session.spool = {.directory = options_.spool,
+                     .key_file = options_.spool_key};
+    ASSIGN_OR_RETURN(
+        session.opened_spool,
+        gateway::Spool::Open(session.spool, session_id_, session.sides,
+                             start_time_.value_or(began)));
+    // An input that does not begin again goes on where the last run was cut.
+    session.continues = any_live && session.opened_spool->recovered();
+    if (session.opened_spool->recovered()) {
+      start_time_ = session.opened_spool->state().start_time;
+    }
+    for (const std::string& damage : session.opened_spool->damages()) {
+      messages_.Add(absl::StrCat("the spool of an earlier run: ", damage));
+    }
+    if (session.continues) {
+      for (int64_t& shift_us : shifts_us_) {
+        shift_us += std::max<int64_t>(
+            0, absl::ToInt64Microseconds(began - *start_time_));
+      }
+    }
   }
+  if (!start_time_.has_value()) start_time_ = began;
   session.session_id = session_id_;
   session.start_time = *start_time_;
   session.connect = [this]() -> absl::StatusOr<std::shared_ptr<grpc::Channel>> {
@@ -219,13 +244,23 @@ absl::Status Push::StartSession() {
     return Connect(profile, profile.ingest_address);
   };
   session.on_broken = [this](const absl::Status& reason) {
-    ++breaks_;
     messages_.Add(absl::StrCat("the connection broke (", reason.message(),
                                "); trying again"));
+  };
+  session.on_keyframe_wanted = [this](uint32_t track_id) {
+    for (const Input& input : inputs_) {
+      if (track_id < input.first_track_id ||
+          track_id >= input.first_track_id + limits::kMaxTracksPerSide) {
+        continue;
+      }
+      if (!(*input.source)->RequestKeyFrame(track_id)) ++keyframes_not_asked_;
+    }
   };
   session_ = gateway::GatewaySession::Start(std::move(session));
   const Interrupt::ScopedCallback abort(context_.interrupt,
                                         [this] { session_->Abort(); });
+  // With a spool a call begins whether its archive is there or not.
+  if (!options_.spool.empty()) return absl::OkStatus();
   return session_->WaitUntilOpen();
 }
 
@@ -241,6 +276,7 @@ gateway::PumpResult Push::Pump() {
   pump.notes = std::move(notes_);
   pump.start_time = *start_time_;
   pump.paced = !options_.fast;
+  pump.wait_for_room = options_.fast || options_.spool.empty();
   pump.stop = &stop_;
   uint64_t sent = 0;
   pump.on_progress = [&, this](int64_t reached_us) {
@@ -290,45 +326,6 @@ bool Push::ShowResult(const gateway::PumpResult& result) {
   return problems_ == 0;
 }
 
-void Push::ShowReceipt(const api::v1::Receipt& receipt) {
-  const std::string manifest =
-      absl::BytesToHexString(receipt.manifest_sha256());
-  const std::string state(StateWord(receipt.state()));
-  Json sides = Json::array();
-  output_.Text("receipt");
-  output_.Text(absl::StrCat("  session   ", receipt.session_id()));
-  output_.Text(absl::StrCat("  archive   ", receipt.archive_id()));
-  output_.Text(absl::StrCat("  state     ", state));
-  output_.Text(
-      absl::StrCat("  closed    ", FormatUtc(ToTime(receipt.closed_time()))));
-  for (const api::v1::SideTotals& side : receipt.sides()) {
-    const std::string word(SideWord(side.side()));
-    output_.Text(absl::StrFormat("  %-9s %d packets, %d bytes, %s to %s", word,
-                                 side.packets(), side.payload_bytes(),
-                                 FormatOffset(side.start_us()),
-                                 FormatOffset(side.end_us())));
-    sides.push_back({{"side", word},
-                     {"final_sequence", side.final_sequence()},
-                     {"packets", side.packets()},
-                     {"bytes", side.payload_bytes()},
-                     {"start_s", Seconds(side.start_us())},
-                     {"end_s", Seconds(side.end_us())}});
-  }
-  output_.Text(absl::StrCat("  segments  ", receipt.segments()));
-  output_.Text(absl::StrCat("  manifest  ", manifest));
-  output_.Text(absl::StrCat("  log       ", receipt.log_position()));
-  output_.Line("receipt", {{"session", receipt.session_id()},
-                           {"archive", receipt.archive_id()},
-                           {"state", state},
-                           {"start", FormatUtc(ToTime(receipt.start_time()))},
-                           {"closed", FormatUtc(ToTime(receipt.closed_time()))},
-                           {"sides", std::move(sides)},
-                           {"segments", receipt.segments()},
-                           {"manifest_sha256", manifest},
-                           {"log_position", receipt.log_position()}});
-  output_.Flush();
-}
-
 void Push::ShowSummary(const gateway::PumpResult& result) {
   uint64_t packets = 0;
   uint64_t bytes = 0;
@@ -340,7 +337,9 @@ void Push::ShowSummary(const gateway::PumpResult& result) {
     unreadable += (*inputs_[i].source)->unreadable_packets();
   }
   const absl::Duration took = base::Clock::Real()->Monotonic() - began_;
+  const gateway::SessionCounters counters = session_->counters();
   std::string text = absl::StrCat(packets, " packets, ", FormatBytes(bytes));
+  absl::StrAppend(&text, TextOf(counters));
   if (unreadable > 0) {
     absl::StrAppend(&text, "; ", unreadable,
                     unreadable == 1 ? " packet" : " packets",
@@ -351,7 +350,9 @@ void Push::ShowSummary(const gateway::PumpResult& result) {
                    {"bytes", bytes},
                    {"unreadable_packets", unreadable},
                    {"problems", problems_},
-                   {"reconnects", breaks_.load()},
+                   {"reconnects", counters.reconnects},
+                   {"keyframes_not_asked", keyframes_not_asked_.load()},
+                   {"sides", CountersOf(counters)},
                    {"elapsed_s", Seconds(absl::ToInt64Microseconds(took))}},
                   text);
 }
@@ -381,8 +382,12 @@ absl::StatusOr<ExitCode> Push::Run() {
   const auto receipt = session_->Close(limits::kCloseTimeout);
   messages_.ShowAll(&output_);
   const bool whole = ShowResult(result);
-  RETURN_IF_ERROR(receipt.status());
-  if (!receipt->session_id().empty()) ShowReceipt(*receipt);
+  if (!receipt.ok()) {
+    RETURN_IF_ERROR(context_.interrupt->Check());
+    ASSIGN_OR_RETURN(const Profile profile, LoadProfile(profile_folder_));
+    return ExplainCallError(receipt.status(), profile, profile.ingest_address);
+  }
+  if (!receipt->session_id().empty()) ShowReceipt(*receipt, &output_);
   RETURN_IF_ERROR(result.notes);
   RETURN_IF_ERROR(context_.interrupt->Check());
   ShowSummary(result);
@@ -393,6 +398,7 @@ absl::StatusOr<ExitCode> Push::Run() {
 
 absl::StatusOr<ExitCode> RunPush(const CommandContext& context,
                                  const PushOptions& options) {
+  if (options.drain) return RunDrain(context, options);
   return Push(context, options).Run();
 }
 

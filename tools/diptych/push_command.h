@@ -29,6 +29,12 @@ struct PushOptions {
   std::vector<std::string> attachments;
   // As fast as it goes, not in real time.
   bool fast = false;
+  // Where to keep on disk what is not durable; empty: nowhere.
+  std::string spool;
+  // Its key; empty: in that folder.
+  std::string spool_key;
+  // Sends what earlier runs left in `spool`, and nothing else.
+  bool drain = false;
 };
 
 // Streams both sides as a gateway does. JSON lines: `session` first, `problem`
@@ -36,6 +42,12 @@ struct PushOptions {
 // kFailed if the archive has a receipt but something of the inputs is missing.
 absl::StatusOr<ExitCode> RunPush(const CommandContext& context,
                                  const PushOptions& options);
+
+// Sends what is left of all sessions in options.spool whose process is gone,
+// and closes their sides. JSON lines: `receipt` for each, `problem`, `summary`.
+// Returns kFailed if something could not be handed over.
+absl::StatusOr<ExitCode> RunDrain(const CommandContext& context,
+                                  const PushOptions& options);
 
 }  // namespace diptych::cli
 

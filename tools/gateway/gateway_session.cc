@@ -26,12 +26,10 @@
 #include "archiver/base/mutex.h"
 #include "proto/api/v1/ingest.grpc.pb.h"
 #include "tools/gateway/outbox.h"
+#include "tools/gateway/streaming_session.h"
 
 namespace diptych::gateway {
 namespace {
-
-using Stream =
-    grpc::ClientReaderWriter<api::v1::RecordRequest, api::v1::RecordResponse>;
 
 absl::Duration Now() { return base::Clock::Real()->Monotonic(); }
 
@@ -39,6 +37,8 @@ absl::Duration Now() { return base::Clock::Real()->Monotonic(); }
 // the session before.
 bool IsWorthRetrying(const absl::Status& status, bool resuming) {
   const auto detail = base::GetErrorDetail(status);
+  // A newer stream has the session: fighting for it would help nobody.
+  if (detail.has_value() && detail->reason() == "TAKEN_OVER") return false;
   if (detail.has_value() && detail->retryable()) return true;
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
@@ -58,86 +58,44 @@ bool IsWorthRetrying(const absl::Status& status, bool resuming) {
   }
 }
 
-class StreamingSession : public GatewaySession {
- public:
-  explicit StreamingSession(SessionOptions options)
-      : options_(std::move(options)), outbox_(options_.sides) {
-    runner_ = std::thread([this] { Run(); });
+// How long the archive asks to wait.
+absl::Duration RetryAfter(const absl::Status& status) {
+  const auto detail = base::GetErrorDetail(status);
+  if (!detail.has_value()) return absl::ZeroDuration();
+  return std::min(absl::Milliseconds(detail->retry_after_ms()),
+                  limits::kRetryAfterMax);
+}
+
+}  // namespace
+
+StreamingSession::StreamingSession(SessionOptions options)
+    : options_(std::move(options)),
+      outbox_(options_.sides, !options_.spool.directory.empty()),
+      spooling_(!options_.spool.directory.empty()) {
+  if (spooling_) spooler_ = std::thread([this] { RunSpool(); });
+  runner_ = std::thread([this] { Run(); });
+}
+
+StreamingSession::~StreamingSession() {
+  Abort();
+  runner_.join();
+  if (!spooling_) return;
+  {
+    base::MutexLock lock(&mutex_);
+    spool_stop_ = true;
+    spool_wanted_.NotifyAll();
   }
+  spooler_.join();
+}
 
-  ~StreamingSession() override {
-    Abort();
-    runner_.join();
-  }
-
-  absl::Status WaitUntilOpen() override;
-  absl::Status SendPacket(api::v1::Side side, api::v1::Packet packet) override;
-  absl::Status SendNote(api::v1::Side side, api::v1::Note note) override;
-  absl::Status ChangeTracks(api::v1::Side side,
-                            const std::vector<api::v1::Track>& tracks) override;
-  absl::StatusOr<api::v1::Receipt> Close(absl::Duration timeout) override;
-  void Abort() override;
-  absl::Status side_status(api::v1::Side side) const override;
-  api::v1::SideProgress durable(api::v1::Side side) const override;
-
- private:
-  // ---- On the runner's thread ----
-  void Run();
-  // One stream from its beginning to its end. OK once the session is done.
-  absl::Status RunStream();
-  void ReadAll(Stream* stream);
-  void WriteAll(Stream* stream, grpc::ClientContext* context);
-  bool WaitForOpened(grpc::ClientContext* context);
-  std::optional<api::v1::RecordRequest> NextRequest()
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  api::v1::RecordRequest CloseRequest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Duration WakeAt() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool IsStalled() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void WaitUntil(absl::Duration time) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool Backoff(int attempt, absl::Duration deadline);
-
-  // ---- On the reader's thread ----
-  void Handle(const api::v1::RecordResponse& response);
-  void HandleLocked(const api::v1::RecordResponse& response)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-
-  // Why nothing more can be sent for `side`; OK if it can.
-  absl::Status WhyStopped(api::v1::Side side) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status WaitForRoom(api::v1::Side side)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Fail(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-
-  const SessionOptions options_;
-  mutable base::Mutex mutex_;
-  // Anything below changed.
-  base::CondVar changed_;
-  Outbox outbox_ ABSL_GUARDED_BY(mutex_);
-  // Of the whole session.
-  std::optional<absl::Status> failed_ ABSL_GUARDED_BY(mutex_);
-  std::map<api::v1::Side, absl::Status> side_failures_ ABSL_GUARDED_BY(mutex_);
-  bool aborted_ ABSL_GUARDED_BY(mutex_) = false;
-  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool done_ ABSL_GUARDED_BY(mutex_) = false;
-  bool ever_opened_ ABSL_GUARDED_BY(mutex_) = false;
-  api::v1::Receipt receipt_ ABSL_GUARDED_BY(mutex_);
-
-  // Of the present stream.
-  grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
-  bool opened_ ABSL_GUARDED_BY(mutex_) = false;
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
-  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
-  bool close_sent_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Duration paused_until_ ABSL_GUARDED_BY(mutex_);
-  absl::Duration last_heard_ ABSL_GUARDED_BY(mutex_);
-
-  std::thread runner_;
-};
-
-absl::Status StreamingSession::WaitUntilOpen() {
+absl::Status StreamingSession::WaitUntilOpen(absl::Duration timeout) {
+  const absl::Duration deadline = Now() + timeout;
   base::MutexLock lock(&mutex_);
   while (!ever_opened_ && !done_ && !failed_.has_value()) {
-    changed_.Wait(&mutex_);
+    if (Now() >= deadline) {
+      return absl::DeadlineExceededError("the archive is not reached yet");
+    }
+    WaitUntil(deadline);
   }
   return failed_.value_or(absl::OkStatus());
 }
@@ -149,28 +107,52 @@ absl::Status StreamingSession::WhyStopped(api::v1::Side side) const {
   return found == side_failures_.end() ? absl::OkStatus() : found->second;
 }
 
-absl::Status StreamingSession::WaitForRoom(api::v1::Side side) {
+absl::Status StreamingSession::CheckRoom(api::v1::Side side,
+                                         size_t bytes) const {
+  if (absl::Status status = WhyStopped(side); !status.ok()) return status;
+  if (outbox_.kept_bytes() + bytes <= options_.buffer_bytes) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(
+      "what is not durable fills the gateway's memory and spool");
+}
+
+absl::Status StreamingSession::WaitForRoom(api::v1::Side side,
+                                           absl::Duration timeout) {
+  const absl::Duration deadline = Now() + timeout;
+  base::MutexLock lock(&mutex_);
   while (true) {
     if (absl::Status status = WhyStopped(side); !status.ok()) return status;
-    if (outbox_.kept_bytes() < options_.buffer_bytes) return absl::OkStatus();
-    changed_.Wait(&mutex_);
+    if (outbox_.kept_bytes() < options_.buffer_bytes / 2) {
+      return absl::OkStatus();
+    }
+    if (Now() >= deadline) {
+      return absl::DeadlineExceededError("no room in the gateway's memory");
+    }
+    WaitUntil(deadline);
   }
 }
 
 absl::Status StreamingSession::SendPacket(api::v1::Side side,
                                           api::v1::Packet packet) {
   base::MutexLock lock(&mutex_);
-  if (absl::Status status = WaitForRoom(side); !status.ok()) return status;
+  const absl::Status room = CheckRoom(side, packet.payload().size());
+  if (absl::IsResourceExhausted(room)) outbox_.CountDropped(side);
+  if (!room.ok()) return room;
   outbox_.AddPacket(side, std::move(packet), Now());
   changed_.NotifyAll();
+  if (outbox_.kept_bytes() > options_.buffer_bytes / 2) {
+    spool_wanted_.NotifyOne();
+  }
   return absl::OkStatus();
 }
 
 absl::Status StreamingSession::SendNote(api::v1::Side side,
                                         api::v1::Note note) {
   base::MutexLock lock(&mutex_);
-  if (absl::Status status = WaitForRoom(side); !status.ok()) return status;
-  const absl::Status added = outbox_.AddNote(side, std::move(note));
+  const absl::Status room = CheckRoom(side, note.ByteSizeLong());
+  if (!room.ok()) return room;
+  const absl::Status added = outbox_.AddNote(side, std::move(note), Now());
   changed_.NotifyAll();
   return added;
 }
@@ -218,6 +200,16 @@ api::v1::SideProgress StreamingSession::durable(api::v1::Side side) const {
   return outbox_.durable(side);
 }
 
+SessionCounters StreamingSession::counters() const {
+  base::MutexLock lock(&mutex_);
+  SessionCounters counters;
+  counters.sides = outbox_.counters();
+  counters.reconnects = reconnects_;
+  counters.spool_bytes = spool_bytes_;
+  counters.spool_status = spool_status_;
+  return counters;
+}
+
 void StreamingSession::Fail(const absl::Status& status) {
   if (!failed_.has_value()) failed_ = status;
   changed_.NotifyAll();
@@ -230,7 +222,20 @@ void StreamingSession::WaitUntil(absl::Duration time) {
   }
 }
 
+bool StreamingSession::MayGiveUp() const {
+  if (spooling_) return false;
+  // As long as there is room, a call that goes on loses nothing by trying.
+  return !ever_opened_ || closing_ ||
+         outbox_.kept_bytes() >= options_.buffer_bytes / 2;
+}
+
 void StreamingSession::Run() {
+  {
+    base::MutexLock lock(&mutex_);
+    while (spooling_ && !spool_ready_ && !failed_.has_value()) {
+      changed_.Wait(&mutex_);
+    }
+  }
   absl::Duration deadline = Now() + options_.first_connect_timeout;
   int attempt = 0;
   while (true) {
@@ -245,26 +250,32 @@ void StreamingSession::Run() {
       }
       if (opened_) {
         broke = true;
+        ++reconnects_;
         attempt = 0;
         deadline = Now() + options_.reconnect_timeout;
       }
       if (Now() >= deadline) {
-        Fail(status);
-        return;
+        if (MayGiveUp()) {
+          Fail(status);
+          return;
+        }
+        deadline = Now() + options_.reconnect_timeout;
       }
     }
     if (broke && options_.on_broken) options_.on_broken(status);
-    if (!Backoff(attempt++, deadline)) return;
+    if (!Backoff(attempt++, RetryAfter(status), deadline)) return;
   }
 }
 
-bool StreamingSession::Backoff(int attempt, absl::Duration deadline) {
+bool StreamingSession::Backoff(int attempt, absl::Duration at_least,
+                               absl::Duration deadline) {
   absl::Duration pause =
       std::min(options_.reconnect_min * (1 << std::min(attempt, 16)),
                options_.reconnect_max);
   // So that many gateways do not come back at one moment.
   std::random_device random;
   pause *= std::uniform_real_distribution<double>(0.5, 1.0)(random);
+  pause += at_least;
   const absl::Duration until = std::min(Now() + pause, deadline);
   base::MutexLock lock(&mutex_);
   while (!failed_.has_value() && Now() < until) WaitUntil(until);
@@ -281,7 +292,7 @@ absl::Status StreamingSession::RunStream() {
     if (!channel.ok()) return channel.status();
     if (failed_.has_value()) return *failed_;
     paused_until_ = absl::ZeroDuration();
-    last_heard_ = Now();
+    last_heard_ = waiting_since_ = Now();
     context_ = &context;
     open.mutable_open()->set_session_id(options_.session_id.ToString());
     const int64_t start_us = absl::ToUnixMicros(options_.start_time);
@@ -296,17 +307,20 @@ absl::Status StreamingSession::RunStream() {
   const auto stub = api::v1::Ingest::NewStub(*channel);
   const std::unique_ptr<Stream> stream = stub->Record(&context);
   std::thread reader([this, &stream] { ReadAll(stream.get()); });
+  std::thread watch([this, &context] { Watch(&context); });
   if (stream->Write(open) && WaitForOpened(&context)) {
     WriteAll(stream.get(), &context);
   }
   reader.join();
+  watch.join();
   const absl::Status status = base::FromGrpcStatus(stream->Finish());
 
   base::MutexLock lock(&mutex_);
   context_ = nullptr;
   // Another stream gets the receipt.
-  if (status.ok() && close_sent_ && outbox_.kept_bytes() == 0) done_ = true;
+  if (status.ok() && close_sent_ && outbox_.nothing_left()) done_ = true;
   changed_.NotifyAll();
+  if (done_ && status.ok() && outbox_.nothing_left()) spool_keep_ = false;
   if (done_) return absl::OkStatus();
   if (status.ok())
     return absl::UnavailableError("the archive ended the stream");
@@ -322,7 +336,23 @@ bool StreamingSession::WaitForOpened(grpc::ClientContext* context) {
   const absl::Duration deadline = Now() + limits::kFirstConnectTimeout;
   while (!opened_ && !ended_ && Now() < deadline) WaitUntil(deadline);
   if (!opened_ && !ended_) context->TryCancel();
+  // A crash must not forget what the numbers above these mean.
+  const absl::Duration written = Now() + limits::kSpoolRenumber;
+  while (renumbering_ && !ended_ && !failed_.has_value() && Now() < written) {
+    WaitUntil(written);
+  }
   return opened_ && !ended_;
+}
+
+void StreamingSession::Watch(grpc::ClientContext* context) {
+  base::MutexLock lock(&mutex_);
+  while (!ended_) {
+    if (IsStalled() && opened_) {
+      context->TryCancel();
+      return;
+    }
+    changed_.WaitWithTimeout(&mutex_, limits::kStreamStall / 10);
+  }
 }
 
 void StreamingSession::ReadAll(Stream* stream) {
@@ -358,7 +388,11 @@ void StreamingSession::WriteAll(Stream* stream, grpc::ClientContext* context) {
 
 std::optional<api::v1::RecordRequest> StreamingSession::NextRequest() {
   if (draining_ || close_sent_ || Now() < paused_until_) return std::nullopt;
+  if (!outbox_.waits_for_durable()) waiting_since_ = Now();
   auto request = outbox_.NextMessage(Now(), /*flush=*/closing_);
+  if (outbox_.WantsRefill(options_.buffer_bytes / 8)) {
+    spool_wanted_.NotifyOne();
+  }
   if (request.has_value()) return request;
   if (closing_ && outbox_.everything_sent()) return CloseRequest();
   return std::nullopt;
@@ -375,8 +409,9 @@ api::v1::RecordRequest StreamingSession::CloseRequest() {
 }
 
 bool StreamingSession::IsStalled() const {
-  const bool waiting = outbox_.kept_bytes() > 0 || close_sent_ || draining_;
-  return waiting && Now() > last_heard_ + limits::kStreamStall;
+  const bool waiting = outbox_.waits_for_durable() || close_sent_ || draining_;
+  return waiting &&
+         Now() > std::max(last_heard_, waiting_since_) + limits::kStreamStall;
 }
 
 absl::Duration StreamingSession::WakeAt() const {
@@ -412,6 +447,8 @@ void StreamingSession::HandleLocked(const api::v1::RecordResponse& response) {
           outbox_.Resume({progress.begin(), progress.end()});
       if (!status.ok()) return Fail(status);
       opened_ = ever_opened_ = true;
+      renumbering_ = spooling_ && outbox_.has_renumberings();
+      spool_wanted_.NotifyOne();
       return;
     }
     case api::v1::RecordResponse::kDurable:
@@ -441,13 +478,12 @@ void StreamingSession::HandleLocked(const api::v1::RecordResponse& response) {
     case api::v1::RecordResponse::kReceipt:
       receipt_ = response.receipt();
       done_ = true;
+      spool_keep_ = !close_sent_ && !outbox_.nothing_left();
       return;
     default:
       return;
   }
 }
-
-}  // namespace
 
 std::unique_ptr<GatewaySession> GatewaySession::Start(SessionOptions options) {
   return std::make_unique<StreamingSession>(std::move(options));

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,8 @@
 #include "archiver/base/limits.h"
 #include "proto/api/v1/common.pb.h"
 #include "proto/api/v1/ingest.pb.h"
+#include "tools/gateway/outbox.h"
+#include "tools/gateway/spool.h"
 
 namespace diptych::gateway {
 
@@ -31,6 +34,17 @@ struct SessionOptions {
   // Another stream will bring the other side.
   bool more_sides_expected = false;
   size_t buffer_bytes = limits::kGatewayBuffer_bytes;
+  // Where to keep on disk what is not durable after limits::kSpoolAfter, or is
+  // more than memory holds (spool.h). Empty directory: nowhere. A session with
+  // a spool tries to reach its archive for as long as it lives.
+  SpoolOptions spool;
+  // An earlier process may have handed over a part of this session: what it
+  // left in the spool is sent first, and new packets are numbered after all
+  // that the archive has. Otherwise numbers begin at 1, what is in the spool is
+  // thrown away, and the caller sends everything again.
+  bool continues = false;
+  // An open spool of an earlier process, for `continues`; else it is opened.
+  std::shared_ptr<Spool> opened_spool;
   // A session that can't be opened for this long, at the start or after a
   // break, has failed.
   absl::Duration first_connect_timeout = limits::kFirstConnectTimeout;
@@ -47,6 +61,18 @@ struct SessionOptions {
   std::function<void()> on_resumed;
 };
 
+// What became of a session so far.
+struct SessionCounters {
+  std::map<api::v1::Side, SideCounters> sides;
+  // Streams that broke and were made again.
+  uint64_t reconnects = 0;
+  // Of the spool, now.
+  uint64_t spool_bytes = 0;
+  // Why the spool can't be written at the moment; OK if it can, or is not
+  // there.
+  absl::Status spool_status;
+};
+
 // One stream to an archive's Ingest.Record: hands over a session, or one side
 // of it. Every packet and note is kept until the archive says that it is
 // durable, and after a break everything that is not is sent again, in order,
@@ -57,7 +83,8 @@ class GatewaySession {
   // Begins to connect.
   static std::unique_ptr<GatewaySession> Start(SessionOptions options);
 
-  // Breaks the stream if it is not closed; what is not durable is lost.
+  // Breaks the stream if it is not closed. What is not durable goes to the
+  // spool; without one it is lost.
   virtual ~GatewaySession() = default;
 
   // Waits until the archive has opened the session, or has said that it was
@@ -66,12 +93,23 @@ class GatewaySession {
   // UNAVAILABLE: it could not be reached in time.
   virtual absl::Status WaitUntilOpen() = 0;
 
-  // Each takes the next number of `side`, from 1. They return once there is
-  // room in the buffer, and fail only if the side, or the whole session, has
-  // failed for good; that status is then returned for ever.
+  // The same, for at most `timeout`; DEADLINE_EXCEEDED while it is being tried.
+  virtual absl::Status WaitUntilOpen(absl::Duration timeout) = 0;
+
+  // Each takes the next number of `side`, from 1, and returns at once: no disk
+  // and no network is waited for. RESOURCE_EXHAUSTED, and a packet that is
+  // dropped and counted, if memory and spool are full. Any other error means
+  // that the side, or the whole session, has failed for good; that status is
+  // then returned for ever.
   virtual absl::Status SendPacket(api::v1::Side side,
                                   api::v1::Packet packet) = 0;
   virtual absl::Status SendNote(api::v1::Side side, api::v1::Note note) = 0;
+
+  // For callers that can wait, as one that reads a file: returns once what is
+  // not durable fits well into memory. DEADLINE_EXCEEDED after `timeout`; or
+  // why the side, or the session, has failed.
+  virtual absl::Status WaitForRoom(api::v1::Side side,
+                                   absl::Duration timeout) = 0;
 
   // The side's tracks from the next packet on.
   virtual absl::Status ChangeTracks(
@@ -91,6 +129,8 @@ class GatewaySession {
 
   // How far the archive has it.
   virtual api::v1::SideProgress durable(api::v1::Side side) const = 0;
+
+  virtual SessionCounters counters() const = 0;
 };
 
 }  // namespace diptych::gateway

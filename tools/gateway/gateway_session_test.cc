@@ -13,11 +13,14 @@
 #include <gtest/gtest.h>
 
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "archiver/base/errors.h"
 #include "archiver/base/grpc_status.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/mutex.h"
 #include "proto/api/v1/ingest.grpc.pb.h"
+#include "tools/gateway/fake_ingest.h"
 
 namespace diptych::gateway {
 namespace {
@@ -29,119 +32,6 @@ using api::v1::SIDE_RESIDENT;
 using ServerStream = grpc::ServerReaderWriter<RecordResponse, RecordRequest>;
 
 constexpr absl::Duration kPatience = absl::Seconds(20);
-
-// An archive that remembers what it was sent, and whose streams end as the test
-// says.
-class FakeIngest : public api::v1::Ingest::Service {
- public:
-  // What the n-th stream (from 0) does with each request; returns false to go
-  // on, true to end the stream with `status`.
-  using Script = std::function<bool(int stream, const RecordRequest& request,
-                                    ServerStream* out, grpc::Status* status)>;
-
-  grpc::Status Record(grpc::ServerContext*, ServerStream* stream) override {
-    int number = 0;
-    {
-      base::MutexLock lock(&mutex_);
-      number = streams_++;
-    }
-    RecordRequest request;
-    while (stream->Read(&request)) {
-      {
-        base::MutexLock lock(&mutex_);
-        Remember(request);
-        changed_.NotifyAll();
-      }
-      grpc::Status status;
-      if (script && script(number, request, stream, &status)) return status;
-    }
-    return grpc::Status::OK;
-  }
-
-  // What a well-behaved archive answers; everything is durable at once unless
-  // `durable` is false.
-  void Answer(const RecordRequest& request, ServerStream* out,
-              bool durable = true) {
-    RecordResponse response;
-    base::MutexLock lock(&mutex_);
-    if (request.has_open()) {
-      for (const auto& side : request.open().sides()) {
-        *response.mutable_opened()->add_progress() = Progress(side.side());
-      }
-      response.mutable_opened()->set_resumed(streams_ > 1);
-    } else if (request.has_close()) {
-      response.mutable_receipt()->set_session_id(session_id_);
-    } else if (durable) {
-      durable_ = received_;
-      for (const auto& [side, progress] : durable_) {
-        *response.mutable_durable()->add_progress() = Progress(side);
-      }
-    } else {
-      return;
-    }
-    out->Write(response);
-  }
-
-  void WaitForPackets(api::v1::Side side, uint64_t count) {
-    base::MutexLock lock(&mutex_);
-    while (received_[side].sequence() < count) changed_.Wait(&mutex_);
-  }
-
-  std::vector<uint64_t> sequences(api::v1::Side side) {
-    base::MutexLock lock(&mutex_);
-    return sequences_[side];
-  }
-  std::vector<RecordRequest> requests() {
-    base::MutexLock lock(&mutex_);
-    return requests_;
-  }
-  int streams() {
-    base::MutexLock lock(&mutex_);
-    return streams_;
-  }
-
-  Script script;
-
- private:
-  static api::v1::Side SideOf(uint32_t track_id) {
-    return track_id < 9 ? SIDE_RESIDENT : SIDE_CLERK;
-  }
-
-  api::v1::SideProgress Progress(api::v1::Side side)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    api::v1::SideProgress progress = durable_[side];
-    progress.set_side(side);
-    return progress;
-  }
-
-  void Remember(const RecordRequest& request)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    requests_.push_back(request);
-    if (request.has_open()) session_id_ = request.open().session_id();
-    for (const auto& packet : request.packets().packets()) {
-      const api::v1::Side side = SideOf(packet.track_id());
-      sequences_[side].push_back(packet.sequence());
-      received_[side].set_sequence(packet.sequence());
-    }
-    for (const auto& note : request.notes().notes()) {
-      received_[request.notes().side()].set_note_sequence(std::max<uint64_t>(
-          note.note_sequence(),
-          received_[request.notes().side()].note_sequence()));
-    }
-  }
-
-  base::Mutex mutex_;
-  base::CondVar changed_;
-  int streams_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::string session_id_ ABSL_GUARDED_BY(mutex_);
-  std::vector<RecordRequest> requests_ ABSL_GUARDED_BY(mutex_);
-  std::map<api::v1::Side, std::vector<uint64_t>> sequences_
-      ABSL_GUARDED_BY(mutex_);
-  std::map<api::v1::Side, api::v1::SideProgress> received_
-      ABSL_GUARDED_BY(mutex_);
-  std::map<api::v1::Side, api::v1::SideProgress> durable_
-      ABSL_GUARDED_BY(mutex_);
-};
 
 class GatewaySessionTest : public testing::Test {
  protected:
@@ -298,37 +188,85 @@ TEST_F(GatewaySessionTest, FindsAnArchiveThatCameBackElsewhere) {
   ExpectComplete(ingest_.sequences(SIDE_CLERK), 10);
 }
 
-TEST_F(GatewaySessionTest, CallersWaitWhileTheBufferIsFull) {
+TEST_F(GatewaySessionTest, AFullBufferRefusesAtOnceAndCounts) {
   ingest_.script = [&](int, const RecordRequest& request, ServerStream* out,
                        grpc::Status*) {
     // Nothing is durable before the close.
     ingest_.Answer(request, out, /*durable=*/false);
-    return false;
+    return request.has_close();
   };
   StartServer();
   SessionOptions options = Options();
-  options.buffer_bytes = 50'000;
+  options.buffer_bytes = 55'000;
   const auto session = GatewaySession::Start(std::move(options));
   ASSERT_TRUE(session->WaitUntilOpen().ok());
-  base::Mutex mutex;
-  int sent = 0;
+  int taken = 0;
   absl::Status last;
-  std::thread sender([&] {
-    while (true) {
-      absl::Status status =
-          session->SendPacket(SIDE_CLERK, PacketOf(SIDE_CLERK, 10'000));
+  while ((last = session->SendPacket(SIDE_CLERK, PacketOf(SIDE_CLERK, 10'000)))
+             .ok()) {
+    ++taken;
+  }
+  EXPECT_EQ(taken, 5);
+  EXPECT_TRUE(absl::IsResourceExhausted(last));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(
+      session->WaitForRoom(SIDE_CLERK, absl::ZeroDuration())));
+  const SideCounters counters = session->counters().sides[SIDE_CLERK];
+  EXPECT_EQ(counters.accepted, 5u);
+  EXPECT_EQ(counters.dropped, 1u);
+  // What was taken is whole: a dropped packet has no number.
+  ASSERT_TRUE(session->Close(kPatience).ok());
+  ExpectComplete(ingest_.sequences(SIDE_CLERK), 5);
+}
+
+TEST_F(GatewaySessionTest, AStreamThatWasTakenOverIsNotMadeAgain) {
+  ingest_.script = [&](int, const RecordRequest& request, ServerStream* out,
+                       grpc::Status* status) {
+    ingest_.Answer(request, out);
+    if (!request.has_packets()) return false;
+    api::v1::ErrorDetail detail;
+    detail.set_reason("TAKEN_OVER");
+    detail.set_retryable(true);
+    *status = base::ToGrpcStatus(
+        base::MakeError(absl::StatusCode::kAborted, "taken over", detail));
+    return true;
+  };
+  StartServer();
+  const auto session = GatewaySession::Start(Options());
+  ASSERT_TRUE(session->WaitUntilOpen().ok());
+  SendPackets(session.get(), 1);
+  EXPECT_TRUE(absl::IsAborted(session->Close(kPatience).status()));
+  EXPECT_EQ(ingest_.streams(), 1);
+}
+
+TEST_F(GatewaySessionTest, WaitsAsLongAsARefusingArchiveAsks) {
+  constexpr absl::Duration kAsked = absl::Milliseconds(300);
+  base::Mutex mutex;
+  absl::Time refused;
+  absl::Duration waited;
+  ingest_.script = [&](int stream, const RecordRequest& request,
+                       ServerStream* out, grpc::Status* status) {
+    if (request.has_open()) {
       base::MutexLock lock(&mutex);
-      last = status;
-      if (!status.ok()) return;
-      ++sent;
+      if (stream == 0) {
+        refused = absl::Now();
+        api::v1::ErrorDetail detail;
+        detail.set_retryable(true);
+        detail.set_retry_after_ms(300);
+        *status = base::ToGrpcStatus(base::MakeError(
+            absl::StatusCode::kResourceExhausted, "no room", detail));
+        return true;
+      }
+      waited = absl::Now() - refused;
     }
-  });
-  ingest_.WaitForPackets(SIDE_CLERK, 5);
-  session->Abort();
-  sender.join();
+    ingest_.Answer(request, out);
+    return request.has_close();
+  };
+  StartServer();
+  const auto session = GatewaySession::Start(Options());
+  SendPackets(session.get(), 1);
+  ASSERT_TRUE(session->Close(kPatience).ok());
   base::MutexLock lock(&mutex);
-  EXPECT_EQ(sent, 5);
-  EXPECT_TRUE(absl::IsCancelled(last));
+  EXPECT_GE(waited, kAsked);
 }
 
 TEST_F(GatewaySessionTest, AnErrorOfOneSideLeavesTheOther) {

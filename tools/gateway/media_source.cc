@@ -71,6 +71,8 @@ class LibavSource : public MediaSource {
   const SourceOptions options_;
   InputName name_;
   absl::Duration deadline_ = absl::InfiniteDuration();
+  // A live source has said nothing for a while: its deadline stands.
+  bool silent_ = false;
   std::vector<std::string> complaints_;
   size_t complaints_taken_ = 0;
   FormatPtr format_;
@@ -256,11 +258,16 @@ void LibavSource::NoteArrival() {
 }
 
 void LibavSource::ReadOne() {
-  if (name_.live) {
+  if (name_.live && !silent_) {
     deadline_ = base::Clock::Real()->Monotonic() + options_.live_silence;
   }
   const int result = av_read_frame(format_.get(), packet_.get());
+  const bool overdue = base::Clock::Real()->Monotonic() > deadline_;
+  // For RTP libav gives up earlier than we do.
+  silent_ = name_.live && (overdue || result == AVERROR(ETIMEDOUT));
+  if (silent_ && !overdue) return;
   if (result >= 0) {
+    // What libav still had may come after the deadline.
     read_errors_ = 0;
     TakePacket(*packet_);
     av_packet_unref(packet_.get());

@@ -83,6 +83,10 @@ class MediaSource {
   // The next item; nullopt at the end. Blocks while a live source is silent.
   virtual std::optional<SourceItem> Next() = 0;
 
+  // Asks the source for a key frame of one of its tracks. False if there is
+  // nobody to ask, as with files and whatever libav reads from a network.
+  virtual bool RequestKeyFrame(uint32_t /*track_id*/) { return false; }
+
   // So far; at most limits::kMaxProblems.
   virtual const std::vector<SourceProblem>& problems() const = 0;
 

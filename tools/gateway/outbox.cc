@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -17,21 +18,12 @@
 namespace diptych::gateway {
 namespace {
 
-// What an entry takes beside its bytes; roughly.
-constexpr size_t kEntry_bytes = 128;
 constexpr size_t kNotesMessage_bytes = 1 << 20;
-
-size_t SizeOf(const api::v1::Packet& packet) {
-  return packet.payload().size() + kEntry_bytes;
-}
-
-size_t SizeOf(const api::v1::Note& note) {
-  return note.ByteSizeLong() + kEntry_bytes;
-}
 
 }  // namespace
 
-Outbox::Outbox(const std::vector<api::v1::OpenSide>& sides) {
+Outbox::Outbox(const std::vector<api::v1::OpenSide>& sides, bool spooling)
+    : spooling_(spooling) {
   for (const api::v1::OpenSide& side : sides) {
     sides_[side.side()].tracks[0] =
         Tracks(side.tracks().begin(), side.tracks().end());
@@ -43,51 +35,93 @@ Outbox::SideState* Outbox::Find(api::v1::Side side) {
   return found == sides_.end() ? nullptr : &found->second;
 }
 
-void Outbox::AddPacket(api::v1::Side side, api::v1::Packet packet,
-                       absl::Duration now) {
-  SideState* const state = Find(side);
-  if (state == nullptr) return;
-  packet.set_sequence(++state->last_sequence);
-  if (packet.sequence() <= state->durable_sequence) return;
-  kept_bytes_ += SizeOf(packet);
-  state->packets.push_back({.order = next_order_++,
-                            .added = now,
-                            .tracks_version = state->newest_tracks,
-                            .packet = std::move(packet)});
+void Outbox::PutInWindow(SpoolItem item) {
+  SideState* const side = Find(item.side);
+  if (side == nullptr || item.kind == SpoolItem::Kind::kTracks) return;
+  kept_bytes_ += item.bytes();
+  unsent_bytes_ += item.bytes();
+  (item.packet != nullptr ? side->packets : side->notes)
+      .push_back(std::move(item));
 }
 
-absl::Status Outbox::AddNote(api::v1::Side side, api::v1::Note note) {
-  SideState* const state = Find(side);
-  if (state == nullptr) return absl::OkStatus();
+void Outbox::Keep(SpoolItem item) {
+  if (spooling_) unwritten_.push_back(item);
+  if (!on_disk_) return PutInWindow(std::move(item));
+  kept_bytes_ += item.bytes();
+  tail_bytes_ += item.bytes();
+  tail_.push_back(std::move(item));
+}
+
+void Outbox::AddPacket(api::v1::Side id, api::v1::Packet packet,
+                       absl::Duration now) {
+  SideState* const side = Find(id);
+  if (side == nullptr) return;
+  const uint64_t number = ++side->last_sequence;
+  ++side->counters.accepted;
+  if (!side->provisional && number <= side->durable_sequence) return;
+  Keep({.kind = SpoolItem::Kind::kPacket,
+        .side = id,
+        .order = next_order_++,
+        .number = number,
+        .generation = static_cast<uint32_t>(renumberings_.size()),
+        .tracks_version = side->newest_tracks,
+        .added = now,
+        .packet = std::make_shared<const api::v1::Packet>(std::move(packet))});
+}
+
+absl::Status Outbox::AddNote(api::v1::Side id, api::v1::Note note,
+                             absl::Duration now) {
+  SideState* const side = Find(id);
+  if (side == nullptr) return absl::OkStatus();
   if (note.has_tag() &&
-      state->tag_notes.size() + state->notes.size() >= limits::kMaxTagNotes) {
+      side->tag_notes.size() + side->notes.size() >= limits::kMaxTagNotes) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "over ", limits::kMaxTagNotes, " changes of tags in a session"));
   }
-  note.set_note_sequence(++state->last_note);
-  if (note.note_sequence() <= state->durable_note) {
+  const uint64_t number = ++side->last_note;
+  if (!side->provisional && number <= side->durable_note) {
     // Sent by an earlier run; an archive that was restarted since can't read
     // what it wrote.
-    if (note.has_tag()) KeepTagNote(state, std::move(note), /*said=*/false);
+    note.set_note_sequence(number);
+    if (note.has_tag()) KeepTagNote(side, std::move(note), /*said=*/false);
     return absl::OkStatus();
   }
-  kept_bytes_ += SizeOf(note);
-  state->notes.push_back({.order = next_order_++, .note = std::move(note)});
+  Keep({.kind = SpoolItem::Kind::kNote,
+        .side = id,
+        .order = next_order_++,
+        .number = number,
+        .generation = static_cast<uint32_t>(renumberings_.size()),
+        .added = now,
+        .note = std::make_shared<const api::v1::Note>(std::move(note))});
   return absl::OkStatus();
 }
 
-void Outbox::AddTracks(api::v1::Side side, const Tracks& tracks) {
-  SideState* const state = Find(side);
-  if (state == nullptr) return;
-  state->tracks[++state->newest_tracks] = tracks;
+void Outbox::AddTracks(api::v1::Side id, const Tracks& tracks) {
+  SideState* const side = Find(id);
+  if (side == nullptr) return;
+  side->tracks[++side->newest_tracks] = tracks;
+  if (!spooling_) return;
+  auto open = std::make_shared<api::v1::OpenSide>();
+  open->set_side(id);
+  for (const api::v1::Track& track : tracks) *open->add_tracks() = track;
+  unwritten_.push_back({.kind = SpoolItem::Kind::kTracks,
+                        .side = id,
+                        .order = next_order_++,
+                        .tracks_version = side->newest_tracks,
+                        .tracks = std::move(open)});
+}
+
+void Outbox::CountDropped(api::v1::Side side) {
+  if (SideState* const state = Find(side)) ++state->counters.dropped;
 }
 
 std::vector<api::v1::OpenSide> Outbox::OpenSides() {
   std::vector<api::v1::OpenSide> open;
   for (auto& [id, side] : sides_) {
-    side.told_tracks = side.packets.empty()
-                           ? side.newest_tracks
-                           : side.packets.front().tracks_version;
+    side.told_tracks = !side.packets.empty()
+                           ? side.packets.front().tracks_version
+                       : on_disk_ ? side.tracks.begin()->first
+                                  : side.newest_tracks;
     api::v1::OpenSide& declared = open.emplace_back();
     declared.set_side(id);
     for (const api::v1::Track& track : side.tracks[side.told_tracks]) {
@@ -104,9 +138,11 @@ absl::Status Outbox::Resume(
     side.notes_sent = 0;
     for (TagNote& tag : side.tag_notes) tag.said = false;
   }
+  unsent_bytes_ = kept_bytes_ - tail_bytes_;
   for (const api::v1::SideProgress& had : progress) {
-    const SideState* const side = Find(had.side());
+    SideState* const side = Find(had.side());
     if (side == nullptr) continue;
+    if (side->provisional) Settle(had.side(), side, had);
     if (had.sequence() < side->durable_sequence ||
         had.note_sequence() < side->durable_note) {
       return absl::DataLossError(
@@ -125,24 +161,39 @@ void Outbox::MarkDurable(const api::v1::SideProgress& progress) {
   side->durable_note =
       std::max<uint64_t>(side->durable_note, progress.note_sequence());
   Trim(side);
+  if (spooling_) ForgetDurableUnwritten();
 }
 
 void Outbox::Trim(SideState* side) {
+  if (side->provisional) return;
   while (!side->packets.empty() &&
-         side->packets.front().packet.sequence() <= side->durable_sequence) {
-    kept_bytes_ -= SizeOf(side->packets.front().packet);
+         side->packets.front().number <= side->durable_sequence) {
+    const size_t bytes = side->packets.front().bytes();
+    kept_bytes_ -= bytes;
     side->packets.pop_front();
-    if (side->packets_sent > 0) --side->packets_sent;
+    if (side->packets_sent > 0) {
+      --side->packets_sent;
+    } else {
+      unsent_bytes_ -= bytes;
+    }
   }
   while (!side->notes.empty() &&
-         side->notes.front().note.note_sequence() <= side->durable_note) {
-    api::v1::Note note = std::move(side->notes.front().note);
-    kept_bytes_ -= SizeOf(note);
+         side->notes.front().number <= side->durable_note) {
+    const SpoolItem item = std::move(side->notes.front());
+    kept_bytes_ -= item.bytes();
     side->notes.pop_front();
     const bool said = side->notes_sent > 0;
-    if (said) --side->notes_sent;
-    if (note.has_tag()) KeepTagNote(side, std::move(note), said);
+    if (said) {
+      --side->notes_sent;
+    } else {
+      unsent_bytes_ -= item.bytes();
+    }
+    if (!item.note->has_tag()) continue;
+    api::v1::Note note = *item.note;
+    note.set_note_sequence(item.number);
+    KeepTagNote(side, std::move(note), said);
   }
+  if (side->packets.empty() && on_disk_) return;
   const uint32_t oldest_used = side->packets.empty()
                                    ? side->newest_tracks
                                    : side->packets.front().tracks_version;
@@ -162,14 +213,27 @@ void Outbox::KeepTagNote(SideState* side, api::v1::Note note, bool said) {
   side->tag_notes.push_back({.note = std::move(note), .said = said});
 }
 
-void Outbox::RemoveSide(api::v1::Side side) {
-  const SideState* const state = Find(side);
-  if (state == nullptr) return;
-  for (const PacketEntry& entry : state->packets) {
-    kept_bytes_ -= SizeOf(entry.packet);
+void Outbox::RemoveSide(api::v1::Side id) {
+  SideState* const side = Find(id);
+  if (side == nullptr) return;
+  for (auto* const items : {&side->packets, &side->notes}) {
+    const size_t sent =
+        items == &side->packets ? side->packets_sent : side->notes_sent;
+    for (size_t i = 0; i < items->size(); ++i) {
+      kept_bytes_ -= (*items)[i].bytes();
+      if (i >= sent) unsent_bytes_ -= (*items)[i].bytes();
+    }
   }
-  for (const NoteEntry& entry : state->notes) kept_bytes_ -= SizeOf(entry.note);
-  sides_.erase(side);
+  const auto gone = [id](const SpoolItem& item) { return item.side == id; };
+  for (const SpoolItem& item : tail_) {
+    if (!gone(item)) continue;
+    kept_bytes_ -= item.bytes();
+    tail_bytes_ -= item.bytes();
+  }
+  std::erase_if(tail_, gone);
+  std::erase_if(unwritten_, gone);
+  removed_[id] = counters()[id];
+  sides_.erase(id);
 }
 
 Outbox::Next Outbox::FindNext(
@@ -203,9 +267,9 @@ Outbox::Batch Outbox::GatherBatch() const {
     if (next.kind == Next::Kind::kNote) return batch;
     const SideState& side = sides_.at(next.side);
     size_t* const taken = &batch.per_side[next.side];
-    const PacketEntry& entry = side.packets[side.packets_sent + *taken];
+    const SpoolItem& entry = side.packets[side.packets_sent + *taken];
     if (entry.tracks_version != side.told_tracks) return batch;
-    bytes += SizeOf(entry.packet);
+    bytes += entry.bytes();
     const bool first = batch.packets.empty();
     if (!first && (bytes > limits::kBatchMax_bytes ||
                    batch.packets.size() >= limits::kMaxPacketsPerMessage)) {
@@ -245,11 +309,14 @@ void Outbox::TakeNotes(api::v1::Side id, api::v1::RecordRequest* message) {
   notes->set_side(id);
   size_t bytes = 0;
   do {
-    const api::v1::Note& note = side->notes[side->notes_sent].note;
-    bytes += SizeOf(note);
+    const SpoolItem& item = side->notes[side->notes_sent];
+    bytes += item.bytes();
     if (notes->notes_size() > 0 && bytes > kNotesMessage_bytes) return;
-    *notes->add_notes() = note;
+    api::v1::Note* const note = notes->add_notes();
+    *note = *item.note;
+    note->set_note_sequence(item.number);
     ++side->notes_sent;
+    unsent_bytes_ -= item.bytes();
     const Next next = FindNext({});
     if (next.kind != Next::Kind::kNote || next.side != id) return;
   } while (static_cast<size_t>(notes->notes_size()) <
@@ -267,7 +334,7 @@ std::optional<api::v1::RecordRequest> Outbox::NextMessage(absl::Duration now,
     return message;
   }
   SideState* const side = Find(next.side);
-  const PacketEntry& first = side->packets[side->packets_sent];
+  const SpoolItem& first = side->packets[side->packets_sent];
   if (first.tracks_version != side->told_tracks) {
     side->told_tracks = first.tracks_version;
     api::v1::OpenSide* const changed =
@@ -282,8 +349,15 @@ std::optional<api::v1::RecordRequest> Outbox::NextMessage(absl::Duration now,
   if (!batch.closed && !flush && now < first.added + limits::kBatchMax) {
     return std::nullopt;
   }
-  for (const PacketEntry* const entry : batch.packets) {
-    *message.mutable_packets()->add_packets() = entry->packet;
+  for (const SpoolItem* const entry : batch.packets) {
+    api::v1::Packet* const packet = message.mutable_packets()->add_packets();
+    *packet = *entry->packet;
+    packet->set_sequence(entry->number);
+    SideState* const sender = Find(entry->side);
+    const bool again = entry->number <= sender->highest_sent;
+    ++(again ? sender->counters.sent_again : sender->counters.sent);
+    if (!again) sender->highest_sent = entry->number;
+    unsent_bytes_ -= entry->bytes();
   }
   for (const auto& [id, count] : batch.per_side) {
     Find(id)->packets_sent += count;
@@ -304,7 +378,14 @@ bool Outbox::everything_sent() const {
       if (!tag.said) return false;
     }
   }
-  return FindNext({}).kind == Next::Kind::kNothing;
+  return !on_disk_ && FindNext({}).kind == Next::Kind::kNothing;
+}
+
+bool Outbox::waits_for_durable() const {
+  for (const auto& [id, side] : sides_) {
+    if (side.packets_sent > 0 || side.notes_sent > 0) return true;
+  }
+  return false;
 }
 
 std::vector<api::v1::CloseSide> Outbox::CloseSides() const {

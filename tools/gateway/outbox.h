@@ -6,28 +6,55 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "proto/api/v1/common.pb.h"
 #include "proto/api/v1/ingest.pb.h"
+#include "tools/gateway/spool_item.h"
 
 namespace diptych::gateway {
 
+// Packets of one side, counted.
+struct SideCounters {
+  // Taken from the caller, or found in the spool of an earlier process.
+  uint64_t accepted = 0;
+  // Sent for the first time, and again.
+  uint64_t sent = 0;
+  uint64_t sent_again = 0;
+  // Durable, says the archive; never more than `accepted`.
+  uint64_t acknowledged = 0;
+  // Written to the spool by this process.
+  uint64_t spooled = 0;
+  // Refused to the caller because memory and spool were full.
+  uint64_t dropped = 0;
+};
+
 // What a stream has to say, numbered, kept until it is durable. Pure
-// bookkeeping: no threads, no network. Not thread-safe.
+// bookkeeping: no threads, no network, no disk. With a spool its items lie in
+// three places, oldest first: in memory to be sent, on disk alone, and in
+// memory again. Not thread-safe.
 class Outbox {
  public:
-  explicit Outbox(const std::vector<api::v1::OpenSide>& sides);
+  // `spooling`: somebody calls Unwritten, MarkWritten and, if needed, Refill.
+  explicit Outbox(const std::vector<api::v1::OpenSide>& sides,
+                  bool spooling = false);
+
+  // Goes on with what a spool holds, all of it on disk alone; what was added
+  // already comes behind it. Before anything is sent.
+  void Recover(const SpoolState& oldest, const SpoolState& newest);
 
   // `now` is any clock that never goes back.
   void AddPacket(api::v1::Side side, api::v1::Packet packet,
                  absl::Duration now);
   // RESOURCE_EXHAUSTED beyond limits::kMaxTagNotes tag notes.
-  absl::Status AddNote(api::v1::Side side, api::v1::Note note);
+  absl::Status AddNote(api::v1::Side side, api::v1::Note note,
+                       absl::Duration now = absl::ZeroDuration());
   // Of the packets that are added from now on.
   void AddTracks(api::v1::Side side, const std::vector<api::v1::Track>& tracks);
+  void CountDropped(api::v1::Side side);
 
   // The sides as a new stream declares them: each with the tracks of the first
   // packet that is not durable.
@@ -52,26 +79,41 @@ class Outbox {
   std::optional<absl::Duration> NextDeadline() const;
 
   bool everything_sent() const;
-  // Sent or not, kept for the sake of a break.
+  // Something was sent that is not durable.
+  bool waits_for_durable() const;
+  // Nothing is kept, in memory or on disk.
+  bool nothing_left() const { return kept_bytes_ == 0 && !on_disk_; }
+  // In memory, sent or not.
   size_t kept_bytes() const { return kept_bytes_; }
   bool empty() const { return sides_.empty(); }
 
+  // ---- For a spool ----
+  // What is to be written: added before `before` (tags and tracks at once), not
+  // durable, at most about `max_bytes`, in order.
+  std::vector<SpoolItem> Unwritten(absl::Duration before, size_t max_bytes);
+  // These are on disk now.
+  void MarkWritten(const std::vector<SpoolItem>& items);
+  // Brings memory down to `target_bytes`, as far as what is there is on disk
+  // and not on its way.
+  void Evict(size_t target_bytes);
+  // Items on disk alone are next, and under `low_bytes` are left to send, and
+  // no more than four times that awaits its answer.
+  bool WantsRefill(size_t low_bytes) const;
+  // The next ones from the disk; empty: that were all.
+  void Refill(std::vector<SpoolItem> items, absl::Duration now);
+  // Where Refill goes on, if that is not behind what it was given last.
+  std::optional<uint64_t> TakeSeek();
+  // Since the last call.
+  std::vector<Renumbering> TakeRenumberings();
+  bool has_renumberings() const {
+    return renumberings_taken_ < renumberings_.size();
+  }
+
   std::vector<api::v1::CloseSide> CloseSides() const;
   api::v1::SideProgress durable(api::v1::Side side) const;
+  std::map<api::v1::Side, SideCounters> counters() const;
 
  private:
-  // `order` counts over both sides, so that all leaves in the order in which it
-  // came.
-  struct PacketEntry {
-    uint64_t order = 0;
-    absl::Duration added;
-    uint32_t tracks_version = 0;
-    api::v1::Packet packet;
-  };
-  struct NoteEntry {
-    uint64_t order = 0;
-    api::v1::Note note;
-  };
   // A durable tag note that is part of the tags in force.
   struct TagNote {
     api::v1::Note note;
@@ -84,15 +126,23 @@ class Outbox {
     uint32_t newest_tracks = 0;
     // What the stream was told last.
     uint32_t told_tracks = 0;
-    std::deque<PacketEntry> packets;
+    std::deque<SpoolItem> packets;
     size_t packets_sent = 0;
-    std::deque<NoteEntry> notes;
+    std::deque<SpoolItem> notes;
     size_t notes_sent = 0;
     std::deque<TagNote> tag_notes;
     uint64_t last_sequence = 0;
     uint64_t last_note = 0;
     uint64_t durable_sequence = 0;
     uint64_t durable_note = 0;
+    // Numbers above these await the archive's first answer.
+    bool provisional = false;
+    uint64_t provisional_after = 0;
+    uint64_t provisional_note_after = 0;
+    // The packet before the first one that counts.
+    uint64_t first_after = 0;
+    uint64_t highest_sent = 0;
+    SideCounters counters;
   };
   // What is unsent and has the lowest order.
   struct Next {
@@ -102,24 +152,52 @@ class Outbox {
   };
   // The packets that may go in one message.
   struct Batch {
-    std::vector<const PacketEntry*> packets;
+    std::vector<const SpoolItem*> packets;
     std::map<api::v1::Side, size_t> per_side;
     // Nothing that comes later can join it.
     bool closed = false;
   };
 
   SideState* Find(api::v1::Side side);
+  // Numbered already; takes it into memory.
+  void Keep(SpoolItem item);
+  void PutInWindow(SpoolItem item);
+  bool IsDurable(const SpoolItem& item);
   Next FindNext(const std::map<api::v1::Side, size_t>& skip_packets) const;
   Batch GatherBatch() const;
   // Lets go of what is durable.
   void Trim(SideState* side);
+  // After the archive's first answer.
+  void Settle(api::v1::Side id, SideState* side,
+              const api::v1::SideProgress& had);
   static void KeepTagNote(SideState* side, api::v1::Note note, bool said);
   bool TakeTagsAgain(api::v1::RecordRequest* message);
   void TakeNotes(api::v1::Side id, api::v1::RecordRequest* message);
+  void EvictWindow(size_t target_bytes);
+  void ForgetDurableUnwritten();
 
+  const bool spooling_;
   std::map<api::v1::Side, SideState> sides_;
   uint64_t next_order_ = 0;
   size_t kept_bytes_ = 0;
+  // Kept, and not sent on the present stream.
+  size_t unsent_bytes_ = 0;
+
+  // Items from disk_from_ to before disk_to_ are on disk alone; what is newer
+  // is in tail_ then.
+  bool on_disk_ = false;
+  uint64_t disk_from_ = 0;
+  uint64_t disk_to_ = 0;
+  std::deque<SpoolItem> tail_;
+  size_t tail_bytes_ = 0;
+  // Not on disk yet; shared with the window and tail_.
+  std::deque<SpoolItem> unwritten_;
+  std::optional<uint64_t> seek_;
+  // All before it are on disk, or durable.
+  uint64_t written_to_ = 0;
+  std::vector<Renumbering> renumberings_;
+  size_t renumberings_taken_ = 0;
+  std::map<api::v1::Side, SideCounters> removed_;
 };
 
 }  // namespace diptych::gateway

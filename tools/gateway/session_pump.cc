@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -64,6 +65,14 @@ class Pump {
     PumpInput input;
     std::unique_ptr<SourceQueue> queue;
     PumpResult::SideResult result;
+    // Of live inputs: how a track's media clock lies to the wall's.
+    struct Clock {
+      // When its zero came, judged by the packet that took the least time.
+      absl::Time zero;
+      absl::Duration anchored;
+      int64_t last_dts_us = 0;
+    };
+    std::map<uint32_t, Clock> clocks;
     std::set<uint32_t> anchored_tracks;
   };
 
@@ -73,7 +82,12 @@ class Pump {
   Lane* NextLane();
   void SendItem(Lane* lane);
   void SendPacket(Lane* lane, api::v1::Packet packet);
+  absl::Status WaitForRoom(const Lane& lane);
   absl::Status SendAnchor(Lane* lane, const api::v1::Packet& packet);
+  absl::Status SendLiveAnchor(Lane* lane, const api::v1::Packet& packet);
+  absl::Status SendAnchorNote(Lane* lane, const api::v1::Packet& packet,
+                              absl::Time wall);
+  void MapIntoSession(Lane* lane, api::v1::Packet* packet);
   // Those that lie at or before `time_us`.
   void SendNotesUntil(int64_t time_us);
   absl::Status SendNote(const PumpNote& note);
@@ -149,6 +163,7 @@ void Pump::SendItem(Lane* lane) {
 void Pump::SendPacket(Lane* lane, api::v1::Packet packet) {
   packet.set_pts_us(packet.pts_us() + lane->input.shift_us);
   packet.set_dts_us(packet.dts_us() + lane->input.shift_us);
+  if (lane->input.source->live()) MapIntoSession(lane, &packet);
   if (std::string wrong = WhatIsWrongWithTimes(packet); !wrong.empty()) {
     return LeaveOut(lane, packet, wrong);
   }
@@ -157,9 +172,14 @@ void Pump::SendPacket(Lane* lane, api::v1::Packet packet) {
   SendNotesUntil(std::max<int64_t>(packet.dts_us(), 0));
   const int64_t dts_us = packet.dts_us();
   const size_t bytes = packet.payload().size();
-  absl::Status status = SendAnchor(lane, packet);
+  absl::Status status = WaitForRoom(*lane);
+  if (status.ok()) status = SendAnchor(lane, packet);
   if (status.ok()) {
-    status = session_->SendPacket(lane->input.side, std::move(packet));
+    status = session_->SendPacket(lane->input.side, packet);
+  }
+  if (absl::IsResourceExhausted(status) &&
+      session_->side_status(lane->input.side).ok()) {
+    return LeaveOut(lane, packet, "the gateway's memory and spool are full");
   }
   if (!status.ok()) {
     lane->result.refused = status;
@@ -171,13 +191,69 @@ void Pump::SendPacket(Lane* lane, api::v1::Packet packet) {
   if (options_.on_progress) options_.on_progress(dts_us);
 }
 
+absl::Status Pump::WaitForRoom(const Lane& lane) {
+  if (lane.input.source->live() || !options_.wait_for_room) {
+    return absl::OkStatus();
+  }
+  while (true) {
+    const absl::Status room =
+        session_->WaitForRoom(lane.input.side, kStopCheck);
+    if (!absl::IsDeadlineExceeded(room) || Stopped()) return room;
+  }
+}
+
 absl::Status Pump::SendAnchor(Lane* lane, const api::v1::Packet& packet) {
+  if (lane->input.source->live()) return SendLiveAnchor(lane, packet);
   if (!lane->anchored_tracks.insert(packet.track_id()).second) {
     return absl::OkStatus();
   }
+  return SendAnchorNote(
+      lane, packet, options_.start_time + absl::Microseconds(packet.pts_us()));
+}
+
+absl::Status Pump::SendLiveAnchor(Lane* lane, const api::v1::Packet& packet) {
+  const absl::Duration now = Clock::Real()->Monotonic();
+  // No packet comes before its time: the earliest zero is the best one.
+  const absl::Time zero =
+      Clock::Real()->Now() - absl::Microseconds(packet.pts_us());
+  const auto [found, first] = lane->clocks.try_emplace(packet.track_id());
+  Lane::Clock& clock = found->second;
+  bool due = first;
+  if (first) {
+    clock.zero = options_.start_time;
+  } else {
+    const absl::Duration jump = absl::Microseconds(limits::kClockJump_us);
+    const bool jumped =
+        zero < clock.zero - jump ||
+        packet.dts_us() <= clock.last_dts_us - limits::kClockJump_us;
+    clock.zero = jumped ? zero : std::min(clock.zero, zero);
+    due = jumped || now >= clock.anchored + limits::kAnchorEvery;
+  }
+  clock.last_dts_us = packet.dts_us();
+  if (!due) return absl::OkStatus();
+  const absl::Time wall = clock.zero + absl::Microseconds(packet.pts_us());
+  clock.anchored = now;
+  // What came late from here on tells of drift, not of the past.
+  if (!first) clock.zero = zero;
+  return SendAnchorNote(lane, packet, wall);
+}
+
+void Pump::MapIntoSession(Lane* lane, api::v1::Packet* packet) {
+  if (packet->pts_us() >= 0 && packet->pts_us() <= limits::kSessionMax_us) {
+    return;
+  }
+  // A clock that began anew, or ran away: from here on it lies where it came.
+  const int64_t move_us =
+      absl::ToInt64Microseconds(Clock::Real()->Now() - options_.start_time) -
+      packet->pts_us();
+  lane->input.shift_us += move_us;
+  packet->set_pts_us(packet->pts_us() + move_us);
+  packet->set_dts_us(packet->dts_us() + move_us);
+}
+
+absl::Status Pump::SendAnchorNote(Lane* lane, const api::v1::Packet& packet,
+                                  absl::Time wall) {
   const bool live = lane->input.source->live();
-  const absl::Time wall =
-      options_.start_time + absl::Microseconds(packet.pts_us());
   api::v1::Note note;
   note.set_at_us(packet.pts_us());
   api::v1::ClockAnchor* const anchor = note.mutable_clock_anchor();
@@ -201,6 +277,7 @@ void Pump::SendNotesUntil(int64_t time_us) {
 
 absl::Status Pump::SendNote(const PumpNote& planned) {
   const api::v1::Side side = lanes_.front().input.side;
+  RETURN_IF_ERROR(WaitForRoom(lanes_.front()));
   RETURN_IF_ERROR(session_->SendNote(side, planned.note));
   for (size_t offset = 0; offset < planned.attachment.size();
        offset += limits::kPushAttachmentPart_bytes) {
@@ -211,6 +288,7 @@ absl::Status Pump::SendNote(const PumpNote& planned) {
     part.mutable_attachment_part()->set_offset(offset);
     part.mutable_attachment_part()->set_data(
         planned.attachment.substr(offset, limits::kPushAttachmentPart_bytes));
+    RETURN_IF_ERROR(WaitForRoom(lanes_.front()));
     RETURN_IF_ERROR(session_->SendNote(side, std::move(part)));
   }
   return absl::OkStatus();

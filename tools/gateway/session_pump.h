@@ -42,6 +42,9 @@ struct PumpOptions {
   absl::Time start_time;
   // In real time; live inputs always are.
   bool paced = true;
+  // Packets of files wait for room in the gateway's memory. A paced session
+  // with a spool does without, as a call does.
+  bool wait_for_room = true;
   // Ends the pump once true. May be null.
   const std::atomic<bool>* stop = nullptr;
   // Called for each packet, on the caller's thread.

@@ -67,6 +67,14 @@ class FakeSource : public MediaSource {
 class FakeSession : public GatewaySession {
  public:
   absl::Status WaitUntilOpen() override { return absl::OkStatus(); }
+  absl::Status WaitUntilOpen(absl::Duration) override {
+    return absl::OkStatus();
+  }
+  absl::Status WaitForRoom(api::v1::Side side, absl::Duration) override {
+    if (side == refused_side) return absl::InvalidArgumentError("refused");
+    return absl::OkStatus();
+  }
+  SessionCounters counters() const override { return {}; }
   absl::Status SendPacket(api::v1::Side side, api::v1::Packet packet) override {
     if (side == refused_side) return absl::InvalidArgumentError("refused");
     Say("p" + std::to_string(packet.track_id()) + "@" +
@@ -191,6 +199,39 @@ TEST_F(SessionPumpTest, LeavesOutWhatTheArchiveWouldRefuse) {
   EXPECT_EQ(session_.said, "p1@0");
   EXPECT_EQ(result.sides[0].left_out, 2u);
   EXPECT_EQ(result.sides[0].problems.size(), 2u);
+}
+
+TEST_F(SessionPumpTest, ALiveClockThatJumpsIsToldBeforeThePacketThatJumped) {
+  resident_.is_live = true;
+  options_.start_time = absl::Now();
+  resident_.Add(1, 0, 0);
+  resident_.Add(1, 20'000, 20'000);
+  // Ahead by far more than what can have passed.
+  resident_.Add(1, 60'000'000, 60'000'000);
+  // And back.
+  resident_.Add(1, 40'000, 40'000);
+  RunPump(options_, &session_);
+  EXPECT_EQ(session_.said, "p1@0 p1@20 p1@60000 p1@40");
+  ASSERT_EQ(session_.anchors.size(), 3u);
+  EXPECT_EQ(session_.anchors[0].media_us(), 0);
+  EXPECT_EQ(session_.anchors[1].media_us(), 60'000'000);
+  EXPECT_EQ(session_.anchors[2].media_us(), 40'000);
+  for (const auto& anchor : session_.anchors) {
+    EXPECT_EQ(anchor.source(), "arrival");
+    // All of it arrived within this test.
+    EXPECT_NEAR(anchor.wall_time().seconds(),
+                absl::ToUnixSeconds(options_.start_time), 20);
+  }
+}
+
+TEST_F(SessionPumpTest, ALivePacketBeforeTimeZeroIsMovedAndNotDropped) {
+  resident_.is_live = true;
+  options_.start_time = absl::Now() - absl::Seconds(100);
+  resident_.Add(1, 100'000'000, 100'000'000);
+  resident_.Add(1, -50'000'000, -50'000'000);
+  const PumpResult result = RunPump(options_, &session_);
+  EXPECT_EQ(result.sides[0].left_out, 0u);
+  EXPECT_EQ(result.sides[0].packets, 2u);
 }
 
 TEST_F(SessionPumpTest, ARefusedSideEndsAlone) {

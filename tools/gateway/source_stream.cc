@@ -284,6 +284,11 @@ void SourceStream::Finish() {
 bool SourceStream::CheckOrder(api::v1::Packet* packet) {
   const std::string place =
       absl::StrFormat("%s at %.3f s", Name(), packet->pts_us() / 1e6);
+  // By half a second it is the clock that jumped: the archive records that and
+  // goes on. By less it is disorder.
+  const bool jumped = last_dts_us_.has_value() &&
+                      packet->dts_us() <= *last_dts_us_ - limits::kClockJump_us;
+  if (jumped) last_dts_us_.reset();
   if (last_dts_us_.has_value() && packet->dts_us() < *last_dts_us_) {
     DropUnreadable(*packet,
                    absl::StrFormat("its time goes back by %.3f s",

@@ -1,0 +1,142 @@
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "archiver/base/clock.h"
+#include "archiver/base/limits.h"
+#include "archiver/base/status_macros.h"
+#include "proto/api/v1/common.pb.h"
+#include "proto/api/v1/ingest.pb.h"
+#include "tools/diptych/command_context.h"
+#include "tools/diptych/exit_codes.h"
+#include "tools/diptych/interrupt.h"
+#include "tools/diptych/output.h"
+#include "tools/diptych/profile.h"
+#include "tools/diptych/push_command.h"
+#include "tools/diptych/push_report.h"
+#include "tools/diptych/wire_text.h"
+#include "tools/gateway/gateway_session.h"
+#include "tools/gateway/spool.h"
+
+namespace diptych::cli {
+namespace {
+
+class Drain {
+ public:
+  Drain(const CommandContext& context, const PushOptions& options)
+      : context_(context), output_(*context.output) {
+    spool_.directory = options.spool;
+    spool_.key_file = options.spool_key;
+  }
+
+  absl::StatusOr<ExitCode> Run();
+
+ private:
+  // What one session left. ABORTED: it is in use.
+  absl::Status DrainOne(const std::string& folder);
+  void ShowProblem(const std::string& session, const std::string& what);
+
+  const CommandContext& context_;
+  Output& output_;
+  gateway::SpoolOptions spool_;
+  std::string profile_folder_;
+  uint64_t sessions_ = 0;
+  uint64_t packets_ = 0;
+  uint64_t problems_ = 0;
+};
+
+void Drain::ShowProblem(const std::string& session, const std::string& what) {
+  ++problems_;
+  output_.Warning(absl::StrCat(session, ": ", what));
+  output_.Line("problem", {{"session", session}, {"problem", what}});
+}
+
+absl::Status Drain::DrainOne(const std::string& folder) {
+  ASSIGN_OR_RETURN(std::unique_ptr<gateway::Spool> spool,
+                   gateway::Spool::OpenExisting(spool_, folder));
+  for (const std::string& damage : spool->damages()) {
+    output_.Note(absl::StrCat(folder, ": ", damage));
+  }
+  gateway::SessionOptions options;
+  options.session_id = spool->state().session_id;
+  options.start_time = spool->state().start_time;
+  const std::string session = options.session_id.ToString();
+  for (const auto& [id, side] : spool->state().sides) {
+    options.sides.emplace_back().set_side(id);
+  }
+  options.spool = spool_;
+  options.continues = true;
+  options.opened_spool = std::move(spool);
+  options.connect = [this]() -> absl::StatusOr<std::shared_ptr<grpc::Channel>> {
+    ASSIGN_OR_RETURN(const Profile profile, LoadProfile(profile_folder_));
+    return Connect(profile, profile.ingest_address);
+  };
+  const auto gateway = gateway::GatewaySession::Start(std::move(options));
+  const Interrupt::ScopedCallback abort(context_.interrupt,
+                                        [&gateway] { gateway->Abort(); });
+  RETURN_IF_ERROR(gateway->WaitUntilOpen(limits::kFirstConnectTimeout));
+  ASSIGN_OR_RETURN(const api::v1::Receipt receipt,
+                   gateway->Close(limits::kCloseTimeout));
+  ++sessions_;
+  for (const auto& [side, counted] : gateway->counters().sides) {
+    packets_ += counted.sent;
+    if (counted.acknowledged < counted.accepted) {
+      ShowProblem(session, absl::StrCat("the archive closed it before ",
+                                        counted.accepted - counted.acknowledged,
+                                        " packets of a side had come"));
+    }
+  }
+  if (!receipt.session_id().empty()) ShowReceipt(receipt, &output_);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ExitCode> Drain::Run() {
+  if (spool_.directory.empty()) {
+    return absl::InvalidArgumentError("--drain wants --spool=DIR");
+  }
+  ASSIGN_OR_RETURN(profile_folder_, ProfileFolder(context_.profile_flag));
+  RETURN_IF_ERROR(LoadProfile(profile_folder_).status());
+  const absl::Duration began = base::Clock::Real()->Monotonic();
+  ASSIGN_OR_RETURN(const std::vector<std::string> folders,
+                   gateway::Spool::List(spool_));
+  uint64_t left_alone = 0;
+  for (const std::string& folder : folders) {
+    const absl::Status status = DrainOne(folder);
+    RETURN_IF_ERROR(context_.interrupt->Check());
+    if (status.ok()) continue;
+    if (absl::IsAborted(status)) {
+      ++left_alone;
+      output_.Note(std::string(status.message()));
+      continue;
+    }
+    if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
+      ASSIGN_OR_RETURN(const Profile profile, LoadProfile(profile_folder_));
+      return ExplainCallError(absl::UnavailableError(status.message()), profile,
+                              profile.ingest_address);
+    }
+    ShowProblem(folder, std::string(status.message()));
+  }
+  const absl::Duration took = base::Clock::Real()->Monotonic() - began;
+  output_.Summary(
+      {{"sessions", sessions_},
+       {"packets", packets_},
+       {"left_alone", left_alone},
+       {"problems", problems_},
+       {"elapsed_s", Seconds(absl::ToInt64Microseconds(took))}},
+      absl::StrCat(sessions_, " sessions drained, ", packets_, " packets"));
+  return problems_ == 0 ? ExitCode::kDone : ExitCode::kFailed;
+}
+
+}  // namespace
+
+absl::StatusOr<ExitCode> RunDrain(const CommandContext& context,
+                                  const PushOptions& options) {
+  return Drain(context, options).Run();
+}
+
+}  // namespace diptych::cli

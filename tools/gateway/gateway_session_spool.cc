@@ -1,0 +1,137 @@
+// The spool's thread of a session: the only one that waits for the disk.
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "archiver/base/clock.h"
+#include "archiver/base/limits.h"
+#include "archiver/base/mutex.h"
+#include "tools/gateway/outbox.h"
+#include "tools/gateway/spool.h"
+#include "tools/gateway/streaming_session.h"
+
+namespace diptych::gateway {
+namespace {
+
+absl::Duration Now() { return base::Clock::Real()->Monotonic(); }
+
+}  // namespace
+
+void StreamingSession::OpenSpool() {
+  absl::Status status;
+  spool_ = options_.opened_spool;
+  if (spool_ == nullptr) {
+    auto opened = Spool::Open(options_.spool, options_.session_id,
+                              options_.sides, options_.start_time);
+    status = opened.status();
+    if (opened.ok()) spool_ = *std::move(opened);
+  }
+  if (status.ok() && spool_->recovered() && !options_.continues) {
+    status = spool_->Discard(options_.sides, options_.start_time);
+  }
+  base::MutexLock lock(&mutex_);
+  if (status.ok() && options_.continues) {
+    outbox_.Recover(spool_->oldest(), spool_->state());
+    spool_->SetProvisional();
+  }
+  // Nothing was taken from anybody yet.
+  if (!status.ok()) Fail(status);
+  spool_ready_ = true;
+  changed_.NotifyAll();
+}
+
+void StreamingSession::RunSpool() {
+  OpenSpool();
+  bool more = true;
+  while (true) {
+    bool stop = false;
+    bool keep = true;
+    {
+      base::MutexLock lock(&mutex_);
+      if (!spool_stop_ && !more) {
+        spool_wanted_.WaitWithTimeout(&mutex_, limits::kSpoolTick);
+      }
+      stop = spool_stop_;
+      keep = spool_keep_;
+    }
+    if (spool_ == nullptr) return;
+    if (stop && !keep) {
+      // Everything is durable: nobody needs it any more.
+      spool_->Remove().IgnoreError();
+      return;
+    }
+    WriteSpool(/*all=*/stop);
+    if (stop) return;
+    more = ReadSpool();
+  }
+}
+
+void StreamingSession::WriteSpool(bool all) {
+  if (Now() < spool_retry_ && !all) {
+    return;
+  }
+  absl::Status status;
+  // Once at least, so that the folder says which session it is.
+  bool first = spool_->bytes() == 0;
+  while (status.ok()) {
+    std::vector<SpoolItem> items;
+    std::vector<Renumbering> renumberings;
+    {
+      base::MutexLock lock(&mutex_);
+      const bool full = outbox_.kept_bytes() > options_.buffer_bytes / 2;
+      items = outbox_.Unwritten(
+          all || full ? absl::InfiniteDuration() : Now() - limits::kSpoolAfter,
+          limits::kSpoolWrite_bytes);
+      renumberings = outbox_.TakeRenumberings();
+      for (const auto& [side, counters] : outbox_.counters()) {
+        spool_->MarkDurable(outbox_.durable(side));
+      }
+    }
+    for (const Renumbering& renumbering : renumberings) {
+      if (status.ok()) status = spool_->AddRenumbering(renumbering);
+    }
+    if (status.ok() && (first || !items.empty())) {
+      status = spool_->Append(items);
+    }
+    first = false;
+    base::MutexLock lock(&mutex_);
+    renumbering_ = false;
+    if (status.ok()) outbox_.MarkWritten(items);
+    if (outbox_.kept_bytes() > options_.buffer_bytes / 2) {
+      outbox_.Evict(options_.buffer_bytes / 2);
+    }
+    changed_.NotifyAll();
+    if (items.empty()) break;
+  }
+  if (status.ok() && Now() >= spool_synced_ + limits::kSpoolSync) {
+    status = spool_->Sync();
+    spool_synced_ = Now();
+  }
+  spool_->Trim();
+  base::MutexLock lock(&mutex_);
+  spool_bytes_ = spool_->bytes();
+  spool_status_ = status;
+  if (!status.ok()) spool_retry_ = Now() + limits::kSpoolRetry;
+}
+
+bool StreamingSession::ReadSpool() {
+  {
+    base::MutexLock lock(&mutex_);
+    if (!outbox_.WantsRefill(options_.buffer_bytes / 8)) return false;
+    if (const auto order = outbox_.TakeSeek()) spool_->SeekTo(*order);
+  }
+  auto items = spool_->ReadNext();
+  base::MutexLock lock(&mutex_);
+  if (!items.ok()) {
+    Fail(items.status());
+    return false;
+  }
+  outbox_.Refill(*std::move(items), Now());
+  changed_.NotifyAll();
+  return true;
+}
+
+}  // namespace diptych::gateway
