@@ -20,6 +20,8 @@ inline constexpr int kSegmentMaxChunks = 1000;
 inline constexpr int64_t kReorderWindow_us = 1'000'000;
 // A side that gives nothing for longer has a gap.
 inline constexpr int64_t kGapThreshold_us = 1'000'000;
+// The same where the side's stream broke: less may be between two packets.
+inline constexpr int64_t kBreakGap_us = 250'000;
 // How far reordering may put pts after dts.
 inline constexpr int64_t kMaxReorder_us = 16'000'000;
 // Session times: pts at most ten days from the session's start.
@@ -214,6 +216,10 @@ inline constexpr absl::Duration kStreamStall = absl::Seconds(10);
 inline constexpr absl::Duration kRetryAfterMax = absl::Minutes(1);
 // A live track's clock is told at least this often.
 inline constexpr absl::Duration kAnchorEvery = absl::Seconds(10);
+// A sender's clock that moved by more is told again, but not sooner than this
+// after the last time, unless it jumped.
+inline constexpr absl::Duration kSenderClockMoved = absl::Milliseconds(1);
+inline constexpr absl::Duration kSenderAnchorNotBefore = absl::Seconds(1);
 // What is not durable by then goes to the spool; most is durable after 1.3 s.
 inline constexpr absl::Duration kSpoolAfter = absl::Milliseconds(1500);
 // How often the spool's thread looks, at least; and how often it syncs.

@@ -28,6 +28,10 @@ void Coverage::Restore(stored::v1::Side side, int64_t end_us) {
   sides_[IndexOf(side)].until_us = end_us;
 }
 
+void Coverage::Interrupt(stored::v1::Side side) {
+  sides_[IndexOf(side)].interrupted = true;
+}
+
 void Coverage::AddTrack(stored::v1::Side side, uint32_t track_id) {
   tracks_.try_emplace(track_id, TrackCover{side, std::nullopt});
 }
@@ -49,7 +53,11 @@ void Coverage::Take(stored::v1::Side side_id, uint32_t track_id,
                     std::vector<stored::v1::Gap>* gaps) {
   SideCover& side = sides_[IndexOf(side_id)];
   const int64_t covered_us = side.until_us.value_or(0);
-  if (start_us > covered_us + limits::kGapThreshold_us) {
+  const bool interrupted =
+      std::exchange(side.interrupted, false) && side.until_us.has_value();
+  const int64_t threshold_us =
+      interrupted ? limits::kBreakGap_us : limits::kGapThreshold_us;
+  if (start_us > covered_us + threshold_us) {
     gaps->push_back(MakeGap(side_id, 0, covered_us, start_us));
     side.gap_start_us = covered_us;
     side.gap_end_us = start_us;

@@ -18,6 +18,10 @@ class Coverage {
   // What is known of a side from before a restart: it was covered until here.
   void Restore(stored::v1::Side side, int64_t end_us);
 
+  // The side's stream broke and is there again: what is missing at this place is
+  // a gap even if it is short, limits::kBreakGap_us.
+  void Interrupt(stored::v1::Side side);
+
   // A track of `side` is there from now on: what it gives nothing of afterwards
   // is a gap of its own, unless the whole side has one.
   void AddTrack(stored::v1::Side side, uint32_t track_id);
@@ -38,6 +42,7 @@ class Coverage {
  private:
   struct SideCover {
     std::optional<int64_t> until_us;
+    bool interrupted = false;
     // Its last gap, which is no gap of its tracks besides.
     int64_t gap_start_us = 0;
     int64_t gap_end_us = 0;

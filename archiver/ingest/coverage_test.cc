@@ -70,6 +70,19 @@ TEST_F(CoverageTest, ATrackThatIsSilentAloneHasAGapOfItsOwn) {
   ExpectGap(gaps_[0], SIDE_RESIDENT, kAudio, 2 * kSecond_us, 8 * kSecond_us);
 }
 
+TEST_F(CoverageTest, WhereAStreamBrokeAShortGapCounts) {
+  Fill(SIDE_RESIDENT, kAudio, 0, 2 * kSecond_us);
+  coverage_.Interrupt(SIDE_RESIDENT);
+  Fill(SIDE_RESIDENT, kAudio, 2'600'000, 4 * kSecond_us);
+  ASSERT_THAT(gaps_, SizeIs(1));
+  ExpectGap(gaps_[0], SIDE_RESIDENT, 0, 2 * kSecond_us, 2'600'000);
+  // Once, and not where nothing is missing.
+  Fill(SIDE_RESIDENT, kAudio, 4'600'000, 5 * kSecond_us);
+  coverage_.Interrupt(SIDE_RESIDENT);
+  Fill(SIDE_RESIDENT, kAudio, 5'020'000, 6 * kSecond_us);
+  EXPECT_THAT(gaps_, SizeIs(1));
+}
+
 TEST_F(CoverageTest, LateJoinersAndEarlyLeaversAreSeen) {
   Fill(SIDE_RESIDENT, kAudio, 0, 60 * kSecond_us);
   Fill(SIDE_CLERK, 3, 30 * kSecond_us, 40 * kSecond_us);

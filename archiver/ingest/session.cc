@@ -219,6 +219,7 @@ absl::Status Session::Attach(const std::shared_ptr<StreamSink>& sink,
     state.ended = false;
     state.sink = sink;
     state.last_heard = last_activity_;
+    coverage_.Interrupt(s);
     RETURN_IF_ERROR(SetSideTracks(s, wanted));
   }
   for (const auto& [older, sides] : lost) {
