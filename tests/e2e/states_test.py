@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -140,13 +141,25 @@ class StatesTest(unittest.TestCase):
         found = self.archive.query('ticket = "A052"')
         self.assertEqual([s["session"] for s in found], [self.session])
         self.wait_state("degraded", SAID_S + SEEN_S)
+        # It does not stand in the way of those that have media.
+        whole = str(uuid.uuid4())
+        self.archive.push(f"--resident={media.RESIDENT}",
+                          f"--clerk={media.CLERK}", f"--session={whole}",
+                          "--tag", "ticket=A052")
+        self.archive.wait_indexed()
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        done = self.archive.export("--filter", 'ticket = "A052"', "-o",
+                                   out / "all")
+        self.assertEqual([p.stem for p in (out / "all").iterdir()], [whole])
+        self.assertEqual(done.summary["without_media"], 1)
         stream.send(close=wire.close_message(
             (wire.RESIDENT, 0, 0), (wire.CLERK, 0, 1)))
         stream.wait_for("receipt")
         self.wait_state("closed", SEEN_S)
         self.assertEqual(
-            [s["session"] for s in self.archive.query('ticket = "A052"')],
-            [self.session])
+            sorted(s["session"]
+                   for s in self.archive.query('ticket = "A052"')),
+            sorted([self.session, whole]))
 
 
 if __name__ == "__main__":

@@ -162,6 +162,7 @@ class Exporter {
         {{"files", files_},
          {"bytes", bytes_},
          {"attachments", attachments_},
+         {"without_media", without_media_},
          {"complete", complete}},
         options_.has_filter
             ? absl::StrCat(Counted(files_, "file"), ", ", FormatBytes(bytes_))
@@ -182,7 +183,14 @@ class Exporter {
       ASSIGN_OR_RETURN(const api::v1::ListSessionsResponse response,
                        client_->ListSessions(request));
       for (const api::v1::Session& session : response.sessions()) {
-        sessions.push_back(session.session_id());
+        if (session.payload_bytes() > 0) {
+          sessions.push_back(session.session_id());
+          continue;
+        }
+        // Announced, and nothing of it has come.
+        ++without_media_;
+        output_.Warning(absl::StrCat("session ", session.session_id(),
+                                     " has no media and is passed over"));
       }
       if (!response.complete()) {
         complete = false;
@@ -193,7 +201,7 @@ class Exporter {
       if (response.sessions_size() == 0) break;
     } while (!request.page_token().empty() &&
              sessions.size() < limits::kMaxResultRows);
-    if (sessions.empty()) {
+    if (sessions.empty() && without_media_ == 0) {
       return absl::NotFoundError("no session matches the filter");
     }
     struct stat info = {};
@@ -382,6 +390,7 @@ class Exporter {
   uint64_t files_ = 0;
   uint64_t bytes_ = 0;
   uint64_t attachments_ = 0;
+  uint64_t without_media_ = 0;
 };
 
 }  // namespace
