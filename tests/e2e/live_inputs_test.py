@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,11 @@ from archive import Archive, wait_until
 RECORDING_S = 12.0
 # What a receiver that joins a running stream may miss of it: up to a key frame.
 JOIN_S = 4.0
+# Between sound and picture, at most.
+SYNC_S = 0.080
+# Debian's own, which sees Debian's python3-gi.
+SYSTEM_PYTHON = "/usr/bin/python3"
+RTSP_SERVER = pathlib.Path(__file__).resolve().parent / "rtsp_server.py"
 TCP = socket.SOCK_STREAM
 UDP = socket.SOCK_DGRAM
 
@@ -29,6 +35,31 @@ def free_port(kind):
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def free_rtp_ports():
+    """Two even UDP ports, each with the one after it free for RTCP."""
+    found = []
+    while len(found) < 2:
+        port = free_port(UDP) & ~1
+        with socket.socket(socket.AF_INET, UDP) as rtp, \
+                socket.socket(socket.AF_INET, UDP) as rtcp:
+            try:
+                rtp.bind(("127.0.0.1", port))
+                rtcp.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found
+
+
+def has_rtsp_server():
+    """Whether the server of rtsp_server.py is installed."""
+    return subprocess.run(
+        [SYSTEM_PYTHON, "-B", str(RTSP_SERVER), "--check"],
+        stdin=subprocess.DEVNULL, capture_output=True, check=False,
+        timeout=60).returncode == 0
 
 
 def listens(kind, port):
@@ -56,6 +87,8 @@ class LiveInputsTest(unittest.TestCase):
         def end():
             process.kill()
             process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
         self.addCleanup(end)
         return process
 
@@ -75,7 +108,8 @@ class LiveInputsTest(unittest.TestCase):
 
     def said(self):
         return "".join((self.folder / name).read_text(errors="replace")
-                       for name in ("push.out", "push.err", "ffmpeg.log")
+                       for name in ("push.out", "push.err", "ffmpeg.log",
+                                    "rtsp.log")
                        if (self.folder / name).exists())
 
     def finish(self, push):
@@ -137,6 +171,75 @@ class LiveInputsTest(unittest.TestCase):
         lines = self.both_sides(
             TCP, lambda port: f"rtmp://127.0.0.1:{port}/live/call", play)
         self.assert_whole_call(lines)
+
+    def assert_senders_clocks(self):
+        """Every track has anchors of its sender's clock."""
+        shown = self.archive.ok("auditor", "show", self.session)
+        clocks = shown.of_type("clock")
+        self.assertEqual(len(clocks), 4, shown)
+        for clock in clocks:
+            self.assertIn("rtcp", clock["sources"], shown)
+            # Sender and archive have the machine's clock.
+            self.assertLess(abs(clock["max_offset_s"]), 2, shown)
+        return clocks
+
+    def assert_in_sync(self, side, recording):
+        """Sound and picture lie to each other as in the recording."""
+        path = self.folder / f"{side}.mkv"
+        self.archive.export(self.session, "--side", side, "-o", path)
+        recorded = {p["data_hash"]: p for p in
+                    media.probe(recording)["packets"]}
+        late = {"audio": [], "video": []}
+        for packet in media.probe(path)["packets"]:
+            if packet["data_hash"] in recorded:
+                late[packet["codec_type"]].append(
+                    float(packet["pts_time"])
+                    - float(recorded[packet["data_hash"]]["pts_time"]))
+        self.assertGreater(min(map(len, late.values())), 20)
+        self.assertLess(abs(statistics.median(late["audio"])
+                            - statistics.median(late["video"])), SYNC_S, side)
+
+    def test_rtp_with_sender_reports(self):
+        sdps = []
+        for side, recording in (("resident", media.RESIDENT),
+                                ("clerk", media.CLERK)):
+            video, audio = free_rtp_ports()
+            sdp = self.folder / f"{side}.sdp"
+            # FFmpeg reports with the first packet, and every 5 s.
+            self.play(recording, "-map", "0:v", "-f", "rtp",
+                      f"rtp://127.0.0.1:{video}", "-map", "0:a", "-c:a", "copy",
+                      "-f", "rtp", f"rtp://127.0.0.1:{audio}",
+                      "-sdp_file", sdp)
+            sdps.append(sdp)
+        wait_until(lambda: all(s.exists() and s.read_text().count("m=") == 2
+                               for s in sdps), 20, "the SDP files")
+        lines = self.finish(self.push(f"--resident={sdps[0]}",
+                                      f"--clerk={sdps[1]}"))
+        self.assert_whole_call(lines)
+        self.assertEqual(lines[-1]["unreadable_packets"], 0, self.said())
+        self.assert_senders_clocks()
+        self.assert_in_sync("resident", media.RESIDENT)
+        self.assert_in_sync("clerk", media.CLERK)
+
+    @unittest.skipUnless(has_rtsp_server(), "no RTSP server (Debian's "
+                         "gir1.2-gst-rtsp-server-1.0 and python3-gi)")
+    def test_rtsp(self):
+        urls = []
+        for side, recording in (("resident", media.RESIDENT),
+                                ("clerk", media.CLERK)):
+            port = self.folder / f"{side}.port"
+            self.start([SYSTEM_PYTHON, "-B", str(RTSP_SERVER), str(recording),
+                        str(port)], "rtsp.log", stdin=subprocess.PIPE)
+            wait_until(lambda: port.exists() and port.read_text(), 20,
+                       "the RTSP server")
+            urls.append(f"rtsp://127.0.0.1:{port.read_text()}/call")
+        lines = self.finish(self.push(f"--resident={urls[0]}",
+                                      f"--clerk={urls[1]}"))
+        self.assert_whole_call(lines)
+        self.assertEqual(lines[-1]["unreadable_packets"], 0, self.said())
+        self.assert_senders_clocks()
+        self.assert_in_sync("resident", media.RESIDENT)
+        self.assert_in_sync("clerk", media.CLERK)
 
     def test_stdin_carries_a_running_container(self):
         play = self.play(media.RESIDENT, "-c:a", "copy", "-f", "matroska", "-",

@@ -353,10 +353,20 @@ std::optional<SourceItem> LibavSource::Next() {
           front.tracks.reset();
           return item;
         }
-        front.packet.set_pts_us(front.packet.pts_us() - zero_us_);
-        front.packet.set_dts_us(front.packet.dts_us() - zero_us_);
-        const bool good =
-            !front.dropped && streams_[front.stream]->CheckOrder(&front.packet);
+        if (!front.placed) {
+          front.packet.set_pts_us(front.packet.pts_us() - zero_us_);
+          front.packet.set_dts_us(front.packet.dts_us() - zero_us_);
+          front.dropped = front.dropped ||
+                          !streams_[front.stream]->CheckOrder(&front.packet);
+          front.placed = true;
+        }
+        if (!front.dropped && front.sender_wall_us.has_value()) {
+          const SenderTime sender = {
+              .wall = absl::FromUnixMicros(*front.sender_wall_us)};
+          front.sender_wall_us.reset();
+          return sender;
+        }
+        const bool good = !front.dropped;
         SourceItem item = std::move(front.packet);
         queue_.pop_front();
         if (good) return item;

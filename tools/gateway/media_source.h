@@ -6,7 +6,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -14,6 +13,7 @@
 #include "archiver/base/limits.h"
 #include "proto/api/v1/common.pb.h"
 #include "proto/api/v1/ingest.pb.h"
+#include "tools/gateway/source_item.h"
 
 namespace diptych::gateway {
 
@@ -33,20 +33,6 @@ struct SourceOptions {
   // the source.
   const std::atomic<bool>* stop = nullptr;
 };
-
-// Something in an input that is not as it should be.
-struct SourceProblem {
-  // A plain sentence.
-  std::string what;
-  // Track, packet, time and byte, as far as they are known.
-  std::string place;
-  // Worth saying, but nothing of a recording is lost by it.
-  bool harmless = false;
-};
-
-// What a source gives: a packet (without its sequence), or the side's tracks as
-// they are from the next packet on.
-using SourceItem = std::variant<api::v1::Packet, std::vector<api::v1::Track>>;
 
 // Reads a file or a live stream with libav and gives its packets in canonical
 // form (archiver/media/FORMAT.md), in the container's order. Nothing is decoded

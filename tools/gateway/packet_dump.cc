@@ -61,8 +61,9 @@ int Run(const std::string& input) {
   while (auto item = (*source)->Next()) {
     if (const auto* packet = std::get_if<api::v1::Packet>(&*item)) {
       PrintPacket(*packet);
-    } else {
-      PrintTracks(std::get<std::vector<api::v1::Track>>(*item));
+    } else if (const auto* tracks =
+                   std::get_if<std::vector<api::v1::Track>>(&*item)) {
+      PrintTracks(*tracks);
     }
   }
   for (const SourceProblem& problem : (*source)->problems()) {

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "archiver/base/clock.h"
@@ -26,8 +27,10 @@ namespace {
 
 // How often a wait looks whether it should end.
 constexpr absl::Duration kStopCheck = absl::Milliseconds(50);
-// How well a live packet's moment is known.
+// How well a live packet's moment is known, by its arrival and by what its
+// sender reports.
 constexpr uint64_t kArrivalUncertainty_us = 200'000;
+constexpr uint64_t kSenderUncertainty_us = 5'000;
 
 using base::Clock;
 
@@ -71,9 +74,13 @@ class Pump {
       absl::Time zero;
       absl::Duration anchored;
       int64_t last_dts_us = 0;
+      // When its zero was by the sender's clock, as the last anchor said.
+      std::optional<absl::Time> sender_zero;
     };
     std::map<uint32_t, Clock> clocks;
     std::set<uint32_t> anchored_tracks;
+    // At the pts of the packet that comes next.
+    std::optional<SenderTime> sender_time;
   };
 
   bool Stopped() const { return options_.stop != nullptr && *options_.stop; }
@@ -85,8 +92,11 @@ class Pump {
   absl::Status WaitForRoom(const Lane& lane);
   absl::Status SendAnchor(Lane* lane, const api::v1::Packet& packet);
   absl::Status SendLiveAnchor(Lane* lane, const api::v1::Packet& packet);
+  absl::Status SendSenderAnchor(Lane* lane, const api::v1::Packet& packet,
+                                absl::Time wall);
   absl::Status SendAnchorNote(Lane* lane, const api::v1::Packet& packet,
-                              absl::Time wall);
+                              absl::Time wall, absl::string_view source,
+                              uint64_t uncertainty_us);
   void MapIntoSession(Lane* lane, api::v1::Packet* packet);
   // Those that lie at or before `time_us`.
   void SendNotesUntil(int64_t time_us);
@@ -157,7 +167,12 @@ void Pump::SendItem(Lane* lane) {
     }
     return;
   }
+  if (const auto* const sender = std::get_if<SenderTime>(&item)) {
+    lane->sender_time = *sender;
+    return;
+  }
   SendPacket(lane, std::get<api::v1::Packet>(std::move(item)));
+  lane->sender_time.reset();
 }
 
 void Pump::SendPacket(Lane* lane, api::v1::Packet packet) {
@@ -203,12 +218,36 @@ absl::Status Pump::WaitForRoom(const Lane& lane) {
 }
 
 absl::Status Pump::SendAnchor(Lane* lane, const api::v1::Packet& packet) {
+  if (lane->sender_time.has_value()) {
+    return SendSenderAnchor(lane, packet, lane->sender_time->wall);
+  }
   if (lane->input.source->live()) return SendLiveAnchor(lane, packet);
   if (!lane->anchored_tracks.insert(packet.track_id()).second) {
     return absl::OkStatus();
   }
   return SendAnchorNote(
-      lane, packet, options_.start_time + absl::Microseconds(packet.pts_us()));
+      lane, packet, options_.start_time + absl::Microseconds(packet.pts_us()),
+      "file", 0);
+}
+
+absl::Status Pump::SendSenderAnchor(Lane* lane, const api::v1::Packet& packet,
+                                    absl::Time wall) {
+  const absl::Duration now = Clock::Real()->Monotonic();
+  const absl::Time zero = wall - absl::Microseconds(packet.pts_us());
+  Lane::Clock& clock = lane->clocks[packet.track_id()];
+  if (clock.sender_zero.has_value()) {
+    const absl::Duration moved = absl::AbsDuration(zero - *clock.sender_zero);
+    const absl::Duration since = now - clock.anchored;
+    // What reads as a jump must be told before the packet that jumped.
+    const bool due = moved >= absl::Microseconds(limits::kClockJump_us) ||
+                     (moved > limits::kSenderClockMoved &&
+                      since >= limits::kSenderAnchorNotBefore) ||
+                     since >= limits::kAnchorEvery;
+    if (!due) return absl::OkStatus();
+  }
+  clock.sender_zero = zero;
+  clock.anchored = now;
+  return SendAnchorNote(lane, packet, wall, "rtcp", kSenderUncertainty_us);
 }
 
 absl::Status Pump::SendLiveAnchor(Lane* lane, const api::v1::Packet& packet) {
@@ -218,6 +257,8 @@ absl::Status Pump::SendLiveAnchor(Lane* lane, const api::v1::Packet& packet) {
       Clock::Real()->Now() - absl::Microseconds(packet.pts_us());
   const auto [found, first] = lane->clocks.try_emplace(packet.track_id());
   Lane::Clock& clock = found->second;
+  // Its sender tells it better.
+  if (clock.sender_zero.has_value()) return absl::OkStatus();
   bool due = first;
   if (first) {
     clock.zero = options_.start_time;
@@ -235,7 +276,7 @@ absl::Status Pump::SendLiveAnchor(Lane* lane, const api::v1::Packet& packet) {
   clock.anchored = now;
   // What came late from here on tells of drift, not of the past.
   if (!first) clock.zero = zero;
-  return SendAnchorNote(lane, packet, wall);
+  return SendAnchorNote(lane, packet, wall, "arrival", kArrivalUncertainty_us);
 }
 
 void Pump::MapIntoSession(Lane* lane, api::v1::Packet* packet) {
@@ -252,8 +293,8 @@ void Pump::MapIntoSession(Lane* lane, api::v1::Packet* packet) {
 }
 
 absl::Status Pump::SendAnchorNote(Lane* lane, const api::v1::Packet& packet,
-                                  absl::Time wall) {
-  const bool live = lane->input.source->live();
+                                  absl::Time wall, absl::string_view source,
+                                  uint64_t uncertainty_us) {
   api::v1::Note note;
   note.set_at_us(packet.pts_us());
   api::v1::ClockAnchor* const anchor = note.mutable_clock_anchor();
@@ -263,8 +304,8 @@ absl::Status Pump::SendAnchorNote(Lane* lane, const api::v1::Packet& packet,
   anchor->mutable_wall_time()->set_nanos(
       static_cast<int32_t>(absl::ToInt64Nanoseconds(
           wall - absl::FromUnixSeconds(absl::ToUnixSeconds(wall)))));
-  anchor->set_source(live ? "arrival" : "file");
-  anchor->set_uncertainty_us(live ? kArrivalUncertainty_us : 0);
+  anchor->set_source(std::string(source));
+  anchor->set_uncertainty_us(uncertainty_us);
   return session_->SendNote(lane->input.side, std::move(note));
 }
 

@@ -52,6 +52,12 @@ class FakeSource : public MediaSource {
     items.push_back(packet);
   }
 
+  // Of which the sender said when it was.
+  void AddReported(uint32_t track, int64_t pts_us, absl::Time wall) {
+    items.push_back(SenderTime{.wall = wall});
+    Add(track, pts_us, pts_us);
+  }
+
   std::deque<SourceItem> items;
   int64_t earliest_us = 0;
   bool is_live = false;
@@ -62,8 +68,9 @@ class FakeSource : public MediaSource {
   std::vector<SourceProblem> problems_;
 };
 
-// Writes down what it is told: "p1@0" a packet of track 1 at 0 ms, "a1" an
-// anchor, "item@5" a tag, "part0" an attachment's, "t" tracks.
+// Writes down what it is told: "p1@0" a packet of track 1 at 0 ms, "r1@0" what
+// a sender's clock showed then, "item@5" a tag, "part0" an attachment's, "t"
+// tracks.
 class FakeSession : public GatewaySession {
  public:
   absl::Status WaitUntilOpen() override { return absl::OkStatus(); }
@@ -83,6 +90,10 @@ class FakeSession : public GatewaySession {
   }
   absl::Status SendNote(api::v1::Side, api::v1::Note note) override {
     if (note.has_clock_anchor()) {
+      if (note.clock_anchor().source() == "rtcp") {
+        Say("r" + std::to_string(note.clock_anchor().track_id()) + "@" +
+            std::to_string(note.clock_anchor().media_us() / 1000));
+      }
       anchors.push_back(note.clock_anchor());
     } else if (note.has_tag()) {
       Say(note.tag().key() + "@" + std::to_string(note.at_us() / 1000));
@@ -222,6 +233,44 @@ TEST_F(SessionPumpTest, ALiveClockThatJumpsIsToldBeforeThePacketThatJumped) {
     EXPECT_NEAR(anchor.wall_time().seconds(),
                 absl::ToUnixSeconds(options_.start_time), 20);
   }
+}
+
+TEST_F(SessionPumpTest, WhatSendersReportIsToldBeforeThePacketAndTakesOver) {
+  resident_.is_live = true;
+  options_.start_time = absl::Now();
+  const absl::Time sender = absl::FromUnixSeconds(1'600'000'000);
+  const auto at = [&](int64_t ms) { return sender + absl::Milliseconds(ms); };
+  resident_.Add(1, 0, 0);
+  resident_.AddReported(1, 20'000, at(20));
+  // It goes on as it was: nothing to tell.
+  resident_.AddReported(1, 40'000, at(40));
+  // It moved, but so soon that it waits.
+  resident_.AddReported(1, 60'000, at(65));
+  // The media clock jumped, forward and back.
+  resident_.AddReported(1, 9'000'000, at(85));
+  resident_.AddReported(1, 1'000'000, at(105));
+  // Nothing is told by arrival any more, however late it is.
+  resident_.Add(1, 90'000'000, 90'000'000);
+  // Each track has its own.
+  resident_.AddReported(2, 90'000'000, at(125));
+  RunPump(options_, &session_);
+  EXPECT_EQ(session_.said,
+            "p1@0 r1@20 p1@20 p1@40 p1@60 r1@9000 p1@9000 r1@1000 p1@1000 "
+            "p1@90000 r2@90000 p2@90000");
+  ASSERT_EQ(session_.anchors.size(), 5u);
+  EXPECT_EQ(session_.anchors[0].source(), "arrival");
+  EXPECT_EQ(session_.anchors[1].wall_time().seconds(), 1'600'000'000);
+  EXPECT_EQ(session_.anchors[1].wall_time().nanos(), 20'000'000);
+  EXPECT_EQ(session_.anchors[1].uncertainty_us(), 5'000u);
+}
+
+TEST_F(SessionPumpTest, ASendersAnchorHasTheTimesThatAreSent) {
+  resident_.is_live = true;
+  options_.start_time = absl::Now();
+  options_.inputs[0].shift_us = 700'000;
+  resident_.AddReported(1, 20'000, options_.start_time);
+  RunPump(options_, &session_);
+  EXPECT_EQ(session_.said, "r1@720 p1@720");
 }
 
 TEST_F(SessionPumpTest, ALivePacketBeforeTimeZeroIsMovedAndNotDropped) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -54,6 +55,12 @@ bool IsNalCodec(const AVCodecParameters& parameters) {
          parameters.codec_id == AV_CODEC_ID_HEVC;
 }
 
+// RTP, whose sender says now and then what its clock showed.
+bool ReadsRtp(const AVFormatContext& format) {
+  const absl::string_view name = format.iformat->name;
+  return name == "sdp" || name == "rtp" || name == "rtsp";
+}
+
 // Pictures come in the order in which they are shown.
 bool NeverReorders(const AVCodecParameters& parameters) {
   if (!IsNalCodec(parameters)) return true;
@@ -82,6 +89,7 @@ absl::StatusOr<std::unique_ptr<SourceStream>> SourceStream::Create(
   ASSIGN_OR_RETURN(
       source->converter_,
       TrackConverter::Create(*stream.codecpar, options.side, options.track_id));
+  source->has_sender_reports_ = ReadsRtp(format);
   if (stream.codecpar->codec_type == AVMEDIA_TYPE_VIDEO) {
     source->ChooseTiming(format, options);
   }
@@ -128,6 +136,7 @@ bool SourceStream::Take(const AVPacket& packet, PendingPacket* pending,
   pending->packet.set_key_frame((packet.flags & AV_PKT_FLAG_KEY) != 0);
   pending->packet.set_discard((packet.flags & AV_PKT_FLAG_DISCARD) != 0);
   TakeTimes(packet, pending);
+  TakeSenderTime(packet, pending);
   TakeSideData(packet, pending);
   const std::string place = PlaceOf(packet, *pending);
   if ((packet.flags & AV_PKT_FLAG_CORRUPT) != 0) {
@@ -186,12 +195,53 @@ void SourceStream::TakeTimes(const AVPacket& packet, PendingPacket* pending) {
   }
   const bool own_dts =
       media::IsVideo(track().codec()) && has_dts && !only_presentation_times_;
-  const int64_t dts_us = own_dts ? to_us(packet.dts) : pts_us;
+  int64_t dts_us = own_dts ? to_us(packet.dts) : pts_us;
+  Rebase(packet, dts_us, duration_us);
+  pts_us += rebase_us_;
+  dts_us += rebase_us_;
+  taken_dts_us_ = dts_us;
   next_dts_us_ = dts_us + duration_us;
   pending->packet.set_pts_us(pts_us);
   pending->packet.set_dts_us(dts_us);
   pending->pts_known = true;
   pending->timed = true;
+}
+
+void SourceStream::Rebase(const AVPacket& packet, int64_t dts_us,
+                          int64_t duration_us) {
+  if (!HasSenderTime(packet) || !taken_dts_us_.has_value()) return;
+  // With a report libav moves its times to the sender's. A small step back
+  // would read as disorder: the packet follows the one before, and the sender's
+  // time, which goes with it, says where both belong.
+  const int64_t back_us = *taken_dts_us_ - (dts_us + rebase_us_);
+  if (back_us <= 0 || back_us >= limits::kClockJump_us) return;
+  rebase_us_ += back_us + duration_us;
+}
+
+bool SourceStream::HasSenderTime(const AVPacket& packet) const {
+  return has_sender_reports_ && SideData(packet, AV_PKT_DATA_PRFT).size() >=
+                                    sizeof(AVProducerReferenceTime);
+}
+
+void SourceStream::TakeSenderTime(const AVPacket& packet,
+                                  PendingPacket* pending) {
+  if (!HasSenderTime(packet) || !pending->timed) return;
+  AVProducerReferenceTime reference;
+  std::memcpy(&reference, SideData(packet, AV_PKT_DATA_PRFT).data(),
+              sizeof(reference));
+  int64_t wall_us = reference.wallclock;
+  const int64_t pts_us = pending->packet.pts_us();
+  if (sender_offset_us_.has_value()) {
+    // libav does not see that RTP's 32 bits of time began anew since the last
+    // report.
+    const int64_t round_us =
+        av_rescale_q(int64_t{1} << 32, stream_.time_base, kMicroseconds);
+    const int64_t off_us = wall_us - pts_us - *sender_offset_us_;
+    if (off_us > round_us / 2) wall_us -= round_us;
+    if (off_us < -round_us / 2) wall_us += round_us;
+  }
+  sender_offset_us_ = wall_us - pts_us;
+  pending->sender_wall_us = wall_us;
 }
 
 void SourceStream::PlaceUntimedBefore(int64_t time_us) {

@@ -14,10 +14,10 @@
 #include "proto/api/v1/common.pb.h"
 #include "proto/api/v1/ingest.pb.h"
 #include "tools/gateway/libav.h"
-#include "tools/gateway/media_source.h"
 #include "tools/gateway/nal_units.h"
 #include "tools/gateway/picture_order.h"
 #include "tools/gateway/picture_parser.h"
+#include "tools/gateway/source_item.h"
 #include "tools/gateway/track_converter.h"
 
 namespace diptych::gateway {
@@ -41,8 +41,12 @@ struct PendingPacket {
   bool timed = false;
   // The packet's pts is right already, even if its dts is not.
   bool pts_known = false;
+  // Its times begin at the source's zero and follow those before.
+  bool placed = false;
   // Takes its place in the order of pictures, but is not handed out.
   bool dropped = false;
+  // The sender's clock at its pts, since 1970.
+  std::optional<int64_t> sender_wall_us;
   // The side's tracks from this packet on, if they changed.
   std::optional<std::vector<api::v1::Track>> tracks;
 };
@@ -89,6 +93,10 @@ class SourceStream {
   void ChooseTiming(const AVFormatContext& format, const Options& options);
   void TakeTimes(const AVPacket& packet, PendingPacket* pending);
   void TakeSideData(const AVPacket& packet, PendingPacket* pending);
+  bool HasSenderTime(const AVPacket& packet) const;
+  // Goes before a packet of this time: chooses rebase_us_.
+  void Rebase(const AVPacket& packet, int64_t dts_us, int64_t duration_us);
+  void TakeSenderTime(const AVPacket& packet, PendingPacket* pending);
   void TakeFormatChange(const AVPacket& packet);
   void TakeOrder(const AVPacket& packet, PendingPacket* pending);
   void SettleTimes();
@@ -117,6 +125,13 @@ class SourceStream {
   std::deque<PendingPacket*> untimed_;
   uint64_t packets_read_ = 0;
   uint64_t unreadable_packets_ = 0;
+  // Packets carry what sender reports say.
+  bool has_sender_reports_ = false;
+  // Sender's time minus packet's time, of the last one that told.
+  std::optional<int64_t> sender_offset_us_;
+  // What is added to libav's times.
+  int64_t rebase_us_ = 0;
+  std::optional<int64_t> taken_dts_us_;
   std::optional<int64_t> next_dts_us_;
   std::optional<int64_t> last_dts_us_;
 };
