@@ -18,8 +18,8 @@ class Coverage {
   // What is known of a side from before a restart: it was covered until here.
   void Restore(stored::v1::Side side, int64_t end_us);
 
-  // The side's stream broke and is there again: what is missing at this place is
-  // a gap even if it is short, limits::kBreakGap_us.
+  // The side's stream broke and is there again: what is missing at this place
+  // is a gap even if it is short, limits::kBreakGap_us.
   void Interrupt(stored::v1::Side side);
 
   // A track of `side` is there from now on: what it gives nothing of afterwards

@@ -220,7 +220,15 @@ void Session::TakeAnchor(const api::v1::ClockAnchor& wire) {
       TimeUtil::TimestampToMicroseconds(wire.wall_time()) - start_time_us_;
   anchor.uncertainty_us = wire.uncertainty_us();
   anchor.source = wire.source();
-  track->second.clock.AddAnchor(anchor);
+  const TrackClock* reference = nullptr;
+  for (const api::v1::Track& other : side(track->second.side).tracks) {
+    const TrackClock& clock = tracks_[other.track_id()].clock;
+    if (other.track_id() != wire.track_id() && clock.anchored()) {
+      reference = &clock;
+      break;
+    }
+  }
+  track->second.clock.AddAnchor(anchor, reference);
 }
 
 absl::Status Session::TakeNote(stored::v1::Side s, const api::v1::Note& note,

@@ -86,7 +86,7 @@ bool TrackClock::RawTimesJumped(int64_t error_us) const {
          std::abs(raw_step_us_ + error_us) <= std::abs(error_us) / 2;
 }
 
-void TrackClock::AddAnchor(const Anchor& anchor) {
+void TrackClock::AddAnchor(const Anchor& anchor, const TrackClock* reference) {
   const int64_t read_us = anchor.wall_us - anchor.media_us;
   if (std::abs(read_us) > limits::kSessionMax_us) return;
   const int64_t current_us =
@@ -106,7 +106,12 @@ void TrackClock::AddAnchor(const Anchor& anchor) {
       const bool tells_time =
           source_ != kSenderClock ||
           std::abs(read_us - current_us) <= limits::kTrustedWallClock_us;
-      anchor_base_us_ = tells_time ? 0 : read_us - current_us;
+      const bool known_sender = source_ == kSenderClock &&
+                                reference != nullptr && reference->anchored_ &&
+                                reference->source_ == kSenderClock;
+      anchor_base_us_ = known_sender ? reference->anchor_base_us_
+                        : tells_time ? 0
+                                     : read_us - current_us;
     }
     const int64_t offset_us = read_us - anchor_base_us_;
     samples_.push_back({anchor.media_us, offset_us});

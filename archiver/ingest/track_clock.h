@@ -40,8 +40,9 @@ class TrackClock {
   // As the log has it from before a restart.
   void Restore(const stored::v1::ClockChanged& last);
 
-  // Takes effect with the next packet.
-  void AddAnchor(const Anchor& anchor);
+  // Takes effect with the next packet. `reference` (may be null) is another
+  // track of the same side: a sender has one clock for all its tracks.
+  void AddAnchor(const Anchor& anchor, const TrackClock* reference = nullptr);
 
   struct Mapped {
     // Session time minus raw time, for both pts and dts of the packet.

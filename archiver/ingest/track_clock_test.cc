@@ -248,6 +248,25 @@ TEST(TrackClockTest, ASendersClockFarFromTheTimeOnlyGivesThePace) {
   EXPECT_LE(run.Worst(), 5'000);
 }
 
+TEST(TrackClockTest, TracksOfOneSenderShareItsClock) {
+  // Its clock is 1,000 s off, and the video was placed 300 ms too late.
+  const int64_t off_us = 1000 * kSecond_us;
+  TrackClock audio;
+  audio.AddAnchor({.media_us = 0,
+                   .wall_us = off_us,
+                   .uncertainty_us = 5'000,
+                   .source = "rtcp"});
+  EXPECT_EQ(audio.Map(0, 0, kPacket_us, nullptr).offset_us, 0);
+  TrackClock video;
+  video.AddAnchor({.media_us = 300'000,
+                   .wall_us = off_us,
+                   .uncertainty_us = 5'000,
+                   .source = "rtcp"},
+                  &audio);
+  EXPECT_EQ(video.Map(300'000, 300'000, kPacket_us, &audio).offset_us,
+            -300'000);
+}
+
 TEST(TrackClockTest, ATrackWithoutAnchorsFollowsItsSide) {
   TrackClock audio;
   TrackClock video;
