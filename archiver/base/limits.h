@@ -41,6 +41,9 @@ inline constexpr size_t kClockAnchors = 16;
 // A clock whose first anchor disagrees by more does not tell the time of day:
 // only its pace counts.
 inline constexpr int64_t kTrustedWallClock_us = 2'000'000;
+// A source of anchors that is silent for so long gives way to one that is less
+// certain.
+inline constexpr int64_t kAnchorSourceSilence_us = 30'000'000;
 // Changes of one session's mappings that are recorded; after that they stand.
 inline constexpr size_t kMaxClockChanges = 20'000;
 
@@ -60,6 +63,8 @@ inline constexpr size_t kMaxEventAttributeValue_bytes = 4096;
 inline constexpr size_t kMaxAttachmentPart_bytes = 512 << 10;
 inline constexpr uint64_t kMaxAttachment_bytes = 64 << 20;
 inline constexpr uint32_t kMaxSpansPerSession = 10'000;
+// After so many a clock that jumps gets no span of its own any more.
+inline constexpr uint32_t kMaxSpansOfJumps = kMaxSpansPerSession / 2;
 inline constexpr uint32_t kMaxSegmentsPerSession = 1'000'000;
 inline constexpr size_t kMaxOpenSessions = 8192;
 inline constexpr uint64_t kMaxNotesPerSide = 100'000;
@@ -104,6 +109,7 @@ inline constexpr size_t kMaxRecordHeader_bytes = 1 << 20;
 inline constexpr size_t kMaxRecordBody_bytes = 8 << 20;
 inline constexpr uint64_t kVolumeMax_bytes = uint64_t{256} << 20;
 inline constexpr size_t kCommitQueue_bytes = size_t{512} << 20;
+inline constexpr size_t kCommitItem_bytes = 512;
 inline constexpr size_t kCommitBatch_bytes = 8 << 20;
 // What a scan reads at a time, and how far a record is read ahead unasked.
 inline constexpr size_t kScanBlock_bytes = 1 << 20;

@@ -26,6 +26,7 @@ stored::v1::Gap MakeGap(stored::v1::Side side, uint32_t track_id,
 
 void Coverage::Restore(stored::v1::Side side, int64_t end_us) {
   sides_[IndexOf(side)].until_us = end_us;
+  sides_[IndexOf(side)].restored = true;
 }
 
 void Coverage::Interrupt(stored::v1::Side side) {
@@ -33,7 +34,11 @@ void Coverage::Interrupt(stored::v1::Side side) {
 }
 
 void Coverage::AddTrack(stored::v1::Side side, uint32_t track_id) {
-  tracks_.try_emplace(track_id, TrackCover{side, std::nullopt});
+  // Of the tracks from before a restart nobody knows more than of their side.
+  const SideCover& cover = sides_[IndexOf(side)];
+  tracks_.try_emplace(
+      track_id,
+      TrackCover{side, cover.restored ? cover.until_us : std::nullopt});
 }
 
 void Coverage::RemoveTrack(uint32_t track_id) { tracks_.erase(track_id); }
@@ -63,6 +68,7 @@ void Coverage::Take(stored::v1::Side side_id, uint32_t track_id,
     side.gap_end_us = start_us;
   }
   side.until_us = std::max(covered_us, end_us);
+  side.restored = false;
 
   TrackCover& track = tracks_[track_id];
   track.side = side_id;

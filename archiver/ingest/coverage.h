@@ -43,6 +43,8 @@ class Coverage {
   struct SideCover {
     std::optional<int64_t> until_us;
     bool interrupted = false;
+    // Its tracks have not been said since a restart.
+    bool restored = false;
     // Its last gap, which is no gap of its tracks besides.
     int64_t gap_start_us = 0;
     int64_t gap_end_us = 0;

@@ -118,6 +118,16 @@ TEST_F(CoverageTest, ATrackThatWasTakenAwayIsNotSilent) {
   EXPECT_THAT(coverage_.AtEnd(), IsEmpty());
 }
 
+TEST_F(CoverageTest, ATrackThatDoesNotComeBackAfterARestartIsSilent) {
+  coverage_.Restore(SIDE_RESIDENT, 10 * kSecond_us);
+  coverage_.AddTrack(SIDE_RESIDENT, kAudio);
+  coverage_.AddTrack(SIDE_RESIDENT, kVideo);
+  Fill(SIDE_RESIDENT, kAudio, 10'200'000, 30 * kSecond_us);
+  Fill(SIDE_RESIDENT, kVideo, 30 * kSecond_us, 31 * kSecond_us);
+  ASSERT_THAT(gaps_, SizeIs(1));
+  ExpectGap(gaps_[0], SIDE_RESIDENT, kVideo, 10 * kSecond_us, 30 * kSecond_us);
+}
+
 TEST_F(CoverageTest, WhatWasCoveredBeforeARestartIsKnown) {
   coverage_.Restore(SIDE_RESIDENT, 10 * kSecond_us);
   Fill(SIDE_RESIDENT, kAudio, 14 * kSecond_us, 15 * kSecond_us);

@@ -82,6 +82,8 @@ absl::Status Session::Start(int64_t start_time_us, const std::string& gateway,
       state.totals = totals;
       state.received = state.durable = totals.last_sequence();
       state.notes_received = state.notes_durable = totals.last_note();
+      // Its gateway will be back: nobody may close the session without it.
+      state.opened = state.received > 0 || state.notes_received > 0;
       if (totals.packets() > 0) {
         coverage_.Restore(totals.side(), totals.end_us());
       }
@@ -169,8 +171,9 @@ void Session::SendOpened(const std::shared_ptr<StreamSink>& sink) {
   *opened->mutable_start_time() =
       google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(start_time_us_);
   for (const stored::v1::Side s : kSides) {
-    const SideState& state = side(s);
+    SideState& state = side(s);
     if (state.sink != sink) continue;
+    state.told = true;
     api::v1::SideProgress* progress = opened->add_progress();
     progress->set_side(ToWire(s));
     progress->set_sequence(state.durable);
@@ -208,6 +211,11 @@ absl::Status Session::Attach(const std::shared_ptr<StreamSink>& sink,
   }
   last_activity_ = context_->clock->Monotonic();
   resumed_ = resumed_ || side(kSides[0]).opened || side(kSides[1]).opened;
+  if (state_ == State::kOpen) {
+    // What came of older streams lies ahead of whatever this one brings.
+    Cut(/*all=*/true);
+    RETURN_IF_ERROR(failure_);
+  }
   std::map<std::shared_ptr<StreamSink>, std::vector<api::v1::Side>> lost;
   for (const api::v1::OpenSide& wanted : open.sides()) {
     const stored::v1::Side s = ToStored(wanted.side());
@@ -218,6 +226,7 @@ absl::Status Session::Attach(const std::shared_ptr<StreamSink>& sink,
     state.opened = true;
     state.ended = false;
     state.sink = sink;
+    state.told = false;
     state.last_heard = last_activity_;
     coverage_.Interrupt(s);
     RETURN_IF_ERROR(SetSideTracks(s, wanted));
@@ -234,19 +243,39 @@ absl::Status Session::Attach(const std::shared_ptr<StreamSink>& sink,
   if (state_ != State::kOpen) return absl::OkStatus();
   // The gateway may have forgotten what an earlier stream of its sent, so it is
   // told when all of that is durable.
-  Cut(/*all=*/true);
-  RETURN_IF_ERROR(failure_);
-  const absl::Status submitted = context_->log->Submit(
-      {}, [self = shared_from_this(), sink](const auto& done) {
-        base::MutexLock told(&self->mutex_);
-        if (!done.ok()) return sink->Finish(StorageFailed());
-        if (self->Sinks().contains(sink)) self->SendOpened(sink);
-      });
-  if (!submitted.ok()) {
+  const absl::Status queued = QueueOpened();
+  if (!queued.ok()) {
     for (SideState& state : sides_) {
       if (state.sink == sink) state.sink = nullptr;
     }
   }
+  return queued;
+}
+
+absl::Status Session::QueueOpened() {
+  // One at a time, however often gateways come back to a disk that is stuck.
+  opened_wanted_ = true;
+  if (opened_queued_) return absl::OkStatus();
+  opened_wanted_ = false;
+  const absl::Status submitted =
+      context_->log->Submit({}, [self = shared_from_this()](const auto& done) {
+        base::MutexLock lock(&self->mutex_);
+        self->opened_queued_ = false;
+        if (!done.ok()) return self->Fail(StorageFailed());
+        if (self->state_ != State::kOpen) return;
+        if (self->opened_wanted_) {
+          const absl::Status again = self->QueueOpened();
+          if (!again.ok()) self->Fail(again);
+          return;
+        }
+        for (const auto& sink : self->Sinks()) {
+          const bool told = std::all_of(
+              self->sides_.begin(), self->sides_.end(),
+              [&](const SideState& s) { return s.sink != sink || s.told; });
+          if (!told) self->SendOpened(sink);
+        }
+      });
+  opened_queued_ = submitted.ok();
   return submitted;
 }
 

@@ -156,6 +156,9 @@ class Session : public std::enable_shared_from_this<Session> {
     uint64_t notes_durable = 0;
     uint64_t declared = 0;
     stored::v1::SideTotals totals;
+    // `opened` has been sent to its sink, which may send and be told from then
+    // on.
+    bool told = false;
     // When its last packet came, or it was first expected.
     absl::Duration last_heard;
     std::deque<Replay> window;
@@ -216,6 +219,8 @@ class Session : public std::enable_shared_from_this<Session> {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SendOpened(const std::shared_ptr<StreamSink>& sink)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Sends it once everything that is on its way to the log is durable.
+  absl::Status QueueOpened() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Cuts chunks: those that are due, or (with `all`) everything.
   void Cut(bool all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -291,6 +296,9 @@ class Session : public std::enable_shared_from_this<Session> {
   std::set<std::shared_ptr<StreamSink>> parked_ ABSL_GUARDED_BY(mutex_);
   absl::Duration last_activity_ ABSL_GUARDED_BY(mutex_);
   absl::Duration last_slow_down_ ABSL_GUARDED_BY(mutex_);
+  // `opened` waits for the log; another stream has come meanwhile.
+  bool opened_queued_ ABSL_GUARDED_BY(mutex_) = false;
+  bool opened_wanted_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace diptych::ingest

@@ -96,7 +96,7 @@ absl::Status Session::CheckReplay(SideState* state, stored::v1::Side s,
       return SequenceReused(ToWire(s), packet.sequence(), found->sha256, hash);
     }
   }
-  if (packet.sequence() <= state->durable) {
+  if (packet.sequence() <= state->durable && state->told) {
     api::v1::SideProgress progress;
     progress.set_side(ToWire(s));
     progress.set_sequence(state->durable);
@@ -193,7 +193,8 @@ void Session::Place(stored::v1::Side s, TrackState* track,
   if (!mapped.change.has_value()) return;
   ++clock_changes_;
   stored::v1::ClockChanged& changed = *mapped.change;
-  if (changed.reason() == stored::v1::CLOCK_REASON_JUMP) {
+  if (changed.reason() == stored::v1::CLOCK_REASON_JUMP &&
+      writer_->spans() < limits::kMaxSpansOfJumps) {
     // What came before the jump belongs to the old span.
     Cut(/*all=*/true);
     span_stale_ = true;

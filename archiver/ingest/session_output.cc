@@ -191,7 +191,7 @@ void Session::Commit(std::vector<Record> records, size_t released_bytes) {
           }
           state.durable = std::max(state.durable, sequences[i]);
           state.notes_durable = std::max(state.notes_durable, notes[i]);
-          if (state.sink == nullptr) continue;
+          if (state.sink == nullptr || !state.told) continue;
           api::v1::SideProgress progress;
           progress.set_side(ToWire(kSides[i]));
           progress.set_sequence(state.durable);

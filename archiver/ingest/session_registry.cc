@@ -400,6 +400,11 @@ void SessionRegistry::Drain(absl::Duration timeout) {
       const absl::Duration left = deadline - context_->clock->Monotonic();
       if (left <= absl::ZeroDuration()) break;
       if (!context_->log->SubmitAndWait({}, left).ok()) return;
+      // What is not in the log's queue yet waits for the key store.
+      base::MutexLock lock(&mutex_);
+      if (!session->drained()) {
+        stop_changed_.WaitWithTimeout(&mutex_, std::min(left, limits::kTick));
+      }
     }
   }
   const base::LatencyHistogram& latency = context_->cut_to_durable;

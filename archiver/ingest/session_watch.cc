@@ -48,8 +48,9 @@ void Session::WatchSides() {
   for (const stored::v1::Side s : kSides) {
     SideState& state = side(s);
     if (state.ended) continue;
-    // One that is held back can't send.
-    if (parked_.contains(state.sink)) state.last_heard = now;
+    // One that is held back, or not let in yet, can't send.
+    const bool waits = state.sink != nullptr && !state.told;
+    if (waits || parked_.contains(state.sink)) state.last_heard = now;
     if (now - state.last_heard < limits::kSideStalled) continue;
     stored::v1::SideTrouble& trouble = troubles.emplace_back();
     trouble.set_side(s);

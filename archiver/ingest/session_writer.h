@@ -67,6 +67,7 @@ class SessionWriter {
   // Where the open segment would be full; nullopt if none is open.
   std::optional<int64_t> segment_limit_us() const;
   uint32_t segments() const { return sealer_.segment(); }
+  uint32_t spans() const { return start_.next_span; }
   const std::string& manifest_sha256() const { return start_.manifest_sha256; }
   uint64_t epoch() const { return start_.epoch; }
 

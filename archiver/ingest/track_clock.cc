@@ -92,10 +92,15 @@ void TrackClock::AddAnchor(const Anchor& anchor, const TrackClock* reference) {
   const int64_t current_us =
       catch_up_to_us_.value_or(OffsetAt(anchor.media_us));
   const bool same_source = anchored_ && anchor.source == source_;
-  // The better of two sources counts.
-  if (anchored_ && !same_source && anchor.uncertainty_us >= uncertainty_us_) {
+  // The better of two sources counts, as long as it has something to say.
+  const bool silent = std::abs(anchor.wall_us - last_anchor_us_) >
+                          limits::kAnchorSourceSilence_us ||
+                      guessed_;
+  if (anchored_ && !same_source && !silent &&
+      anchor.uncertainty_us >= uncertainty_us_) {
     return;
   }
+  last_anchor_us_ = anchor.wall_us;
   uncertainty_us_ = anchor.uncertainty_us;
   if (!same_source) {
     source_ = anchor.source;
@@ -171,9 +176,20 @@ void TrackClock::Judge(const Anchor& anchor, int64_t offset_us,
   }
   rate_ppb =
       std::clamp(rate_ppb, -limits::kMaxDrift_ppb, limits::kMaxDrift_ppb);
-  if (std::abs(rate_ppb - piece_.rate_ppb) > kRateNoise_ppb) {
-    new_rate_ppb_ = rate_ppb;
-    residual_us_ = error_us;
+  if (std::abs(rate_ppb - piece_.rate_ppb) <= kRateNoise_ppb) return;
+  new_rate_ppb_ = rate_ppb;
+  residual_us_ = error_us;
+  drift_ppb_ = drift_ppb;
+  corrects_until_us_.reset();
+  const int64_t gain_ppb = rate_ppb - drift_ppb;
+  if (gain_ppb != 0 && error_us / gain_ppb >= 0 &&
+      std::abs(error_us) > tolerance_us) {
+    corrects_until_us_ =
+        anchor.media_us +
+        std::min(limits::kSessionMax_us,
+                 static_cast<int64_t>(static_cast<double>(error_us) /
+                                      static_cast<double>(gain_ppb) *
+                                      static_cast<double>(kBillion)));
   }
 }
 
@@ -188,6 +204,7 @@ void TrackClock::Begin(int64_t raw_us, int64_t offset_us, int64_t rate_ppb,
 void TrackClock::BeginStep(int64_t raw_us, int64_t offset_us,
                            stored::v1::ClockReason reason) {
   new_rate_ppb_.reset();
+  corrects_until_us_.reset();
   step_.reset();
   guessed_ = false;
   raw_step_us_ = 0;
@@ -221,6 +238,10 @@ void TrackClock::Follow(const TrackClock& reference, int64_t raw_us) {
       piece_.rate_ppb != reference.piece_.rate_ppb) {
     Begin(raw_us, OffsetAt(raw_us), reference.piece_.rate_ppb,
           stored::v1::CLOCK_REASON_DRIFT);
+    // With its end, should the other track not live to see it.
+    catch_up_to_us_ = reference.catch_up_to_us_;
+    corrects_until_us_ = reference.corrects_until_us_;
+    drift_ppb_ = reference.drift_ppb_;
   }
 }
 
@@ -258,6 +279,12 @@ TrackClock::Mapped TrackClock::Map(int64_t raw_dts_us, int64_t raw_pts_us,
           stored::v1::CLOCK_REASON_DRIFT);
   }
   new_rate_ppb_.reset();
+  if (corrects_until_us_.has_value() && raw_dts_us >= *corrects_until_us_) {
+    corrects_until_us_.reset();
+    residual_us_ = 0;
+    Begin(raw_dts_us, OffsetAt(raw_dts_us), drift_ppb_,
+          stored::v1::CLOCK_REASON_DRIFT);
+  }
   if (!anchored_ && reference != nullptr && reference->anchored_ &&
       reference->version_ != followed_version_) {
     Follow(*reference, raw_dts_us);

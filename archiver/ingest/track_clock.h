@@ -118,6 +118,12 @@ class TrackClock {
   std::optional<Step> step_;
   // Begins with the next packet.
   std::optional<int64_t> new_rate_ppb_;
+  // The pace corrects what was off until this raw time; from there on only
+  // drift is followed.
+  std::optional<int64_t> corrects_until_us_;
+  int64_t drift_ppb_ = 0;
+  // Session time that the last anchor which counted told.
+  int64_t last_anchor_us_ = 0;
   // Session time runs at half the pace until the offset is down to this.
   std::optional<int64_t> catch_up_to_us_;
   // Since the clock jumped the mapping rests on a guess.

@@ -60,6 +60,8 @@ struct Scene {
   std::function<int64_t(int64_t)> wall_error = [](int64_t) { return 0; };
   std::string source = "ntp";
   uint64_t uncertainty_us = 0;
+  // No anchors from here on.
+  int64_t anchors_until_us = INT64_MAX;
   // True times without packets.
   int64_t silent_from_us = 0;
   int64_t silent_to_us = 0;
@@ -70,7 +72,8 @@ Played Play(const Scene& scene, TrackClock* clock) {
   int64_t last_session_us = INT64_MIN;
   for (int64_t true_us = 0; true_us < scene.length_us; true_us += kPacket_us) {
     const int64_t anchored_us = true_us - scene.anchor_delay_us;
-    if (true_us % kSecond_us == 0 && anchored_us >= 0) {
+    if (true_us % kSecond_us == 0 && anchored_us >= 0 &&
+        anchored_us < scene.anchors_until_us) {
       clock->AddAnchor({.media_us = scene.media(anchored_us),
                         .wall_us = anchored_us + scene.wall_error(anchored_us),
                         .uncertainty_us = scene.uncertainty_us,
@@ -164,6 +167,36 @@ TEST(TrackClockTest, DriftIsFollowedThroughNoise) {
                 [&](int64_t) { return static_cast<int64_t>(noise_us(random)); },
             .uncertainty_us = 5'000});
   EXPECT_LE(run.Percentile95(), 15'000);
+}
+
+TEST(TrackClockTest, ACorrectionEndsWithoutFurtherAnchors) {
+  // Something is being worked off when the anchors fall silent.
+  const Played run = Play({.media = Drifting(300),
+                           .length_us = 1800 * kSecond_us,
+                           .anchors_until_us = 40 * kSecond_us});
+  ASSERT_FALSE(run.changes.empty());
+  // Going on with the correction would come to 100 ms and more.
+  EXPECT_LE(run.Worst(), 20'000);
+}
+
+TEST(TrackClockTest, AnotherSourceTakesOverFromASilentOne) {
+  TrackClock clock;
+  const auto anchor = [&](int64_t media_us, int64_t wall_us,
+                          uint64_t uncertainty_us, const std::string& source) {
+    clock.AddAnchor({.media_us = media_us,
+                     .wall_us = wall_us,
+                     .uncertainty_us = uncertainty_us,
+                     .source = source});
+  };
+  anchor(0, 0, 5'000, "rtcp");
+  EXPECT_EQ(clock.Map(0, 0, kPacket_us, nullptr).offset_us, 0);
+  // Less certain: not heard while the other one speaks.
+  anchor(1 * kSecond_us, 5 * kSecond_us, 200'000, "arrival");
+  EXPECT_EQ(clock.Map(kSecond_us, kSecond_us, kPacket_us, nullptr).offset_us,
+            0);
+  // The source began again at 0, a minute later, and has no reports any more.
+  anchor(0, 60 * kSecond_us, 200'000, "arrival");
+  EXPECT_EQ(clock.Map(0, 0, kPacket_us, nullptr).offset_us, 60 * kSecond_us);
 }
 
 TEST(TrackClockTest, NoDriftIsFollowedBeyondTheLimit) {

@@ -14,6 +14,7 @@
 #include "archiver/base/clock.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/limits.h"
+#include "archiver/base/log_line.h"
 #include "archiver/base/mutex.h"
 #include "archiver/log/record.h"
 
@@ -53,6 +54,8 @@ Committer::~Committer() {
 
 absl::Status Committer::Submit(std::vector<Record> records, Done done) {
   Item item;
+  // What it weighs without any record.
+  item.bytes = limits::kCommitItem_bytes;
   for (const Record& record : records) {
     // Here, so that it fails the caller that made it and not the store.
     if (record.header.size() > limits::kMaxRecordHeader_bytes ||
@@ -174,7 +177,15 @@ void Committer::CommitGroup(std::vector<Item> items) {
   size_t bytes = 0;
   size_t snapshots = 0;
   if (hooks_.snapshot && store_->WantsSnapshot()) {
-    if (std::optional<Record> snapshot = hooks_.snapshot()) {
+    std::optional<Record> snapshot = hooks_.snapshot();
+    // A start can do without: it looks further back.
+    if (snapshot.has_value() &&
+        snapshot->body.size() > limits::kMaxRecordBody_bytes) {
+      base::LogLine(base::Severity::kError, "a snapshot is over the limit",
+                    {{"bytes", absl::StrCat(snapshot->body.size())}});
+      snapshot.reset();
+    }
+    if (snapshot.has_value()) {
       records.push_back(*std::move(snapshot));
       snapshots = 1;
     }

@@ -116,6 +116,7 @@ class LocalLogStore final : public LogStore {
       if (absl::IsResourceExhausted(written)) {
         // A file system that can't reserve. What did fit is taken back.
         RETURN_IF_ERROR(Final(file_->CutTo(durable_end_ - volume_base_)));
+        reserved_bytes_ = 0;
       }
     }
     if (!written.ok()) {
@@ -289,6 +290,10 @@ absl::Status LocalLogStore::Recover(RecoveryReport* report) {
   durable_end_ = end;
   if (durable_damage) {
     // Left as it is for whoever investigates; go on in a volume of its own.
+    // What a killed writer wrote last may be in the page cache alone.
+    ASSIGN_OR_RETURN(const std::unique_ptr<base::AppendFile> damaged,
+                     file_system_->OpenForAppend(last.path));
+    RETURN_IF_ERROR(damaged->Sync());
     file_ = nullptr;
   } else {
     ASSIGN_OR_RETURN(file_, file_system_->OpenForAppend(last.path));

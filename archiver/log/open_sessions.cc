@@ -142,6 +142,15 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
         session.set_start_time_us(opened.start_time_us());
         session.set_state(stored::v1::SESSION_STATE_OPEN);
       }
+      // Clocks whose first packet the crash took never came to hold.
+      auto* clocks = session.mutable_clocks();
+      for (int i = clocks->size() - 1; i >= 0; --i) {
+        const stored::v1::ClockChanged& clock = clocks->Get(i);
+        if (clock.first_sequence() >
+            MutableSide(&session, clock.side())->last_sequence()) {
+          clocks->DeleteSubrange(i, 1);
+        }
+      }
       return absl::OkStatus();
     }
     case RecordType::kSpanStarted: {

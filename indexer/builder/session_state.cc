@@ -106,6 +106,8 @@ void SessionState::ApplyOpened(const stored::v1::SessionOpened& opened) {
     row_.clear_closed_time_us();
     row_.clear_closed_sides();
     row_.clear_closed_gaps();
+    row_.clear_state();
+    row_.clear_clocks();
     plan_changed_ = true;
   }
 }

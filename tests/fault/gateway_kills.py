@@ -34,7 +34,7 @@ class Gateway:
         self.session = str(uuid.uuid4())
         self._opened = threading.Event()
         self._began = None
-        # How far the call was when it was killed.
+        # How far the call was when it was killed; None if it came to its end.
         self.reached_s = None
         self.process = subprocess.Popen(
             [str(archive.DIPTYCH), f"--profile={profile}", "push",
@@ -65,6 +65,16 @@ class Gateway:
     def kill(self):
         self.reached_s = self.lives_s()
         archive._end_group(self.process)
+        self._forget()
+
+    def ended(self):
+        """Whether it came to its end by itself."""
+        if self.process.poll() is None:
+            return False
+        self._forget()
+        return True
+
+    def _forget(self):
         self.process.wait()
         self._reader.join()
         self.process.stdout.close()
@@ -101,6 +111,11 @@ def prefix_problems(path, sources, gateway):
                                 "there twice")
             if fitting:
                 end_s = max(end_s, packets[len(fitting[0]) - 1][1])
+            if gateway.reached_s is None and digests not in exported:
+                problems.append(f"{gateway.session} {side} track {track}: is "
+                                "not whole, but its gateway came to its end")
+        if gateway.reached_s is None:
+            continue
         had_s = min(gateway.reached_s - _SLACK_S,
                     max(p[-1][1] for p in tracks.values()))
         if end_s < had_s - _MAX_LOSS_S:
@@ -146,6 +161,13 @@ class GatewayKills:
             self._living.remove(gateway)
             self._dead.append(gateway)
 
+    def _bury_ended(self):
+        ended = [g for g in self._living if g.ended()]
+        self._living = [g for g in self._living if g not in ended]
+        self._dead += ended
+        return [f"{g.session}: exit {g.process.returncode}" for g in ended
+                if g.process.returncode != 0]
+
     def _drain(self):
         done = archive.command(
             f"--profile={self._archive.profile('gateway')}", "push",
@@ -175,14 +197,17 @@ class GatewayKills:
                 if what in ("daemon", "both"):
                     self._archive.start()
                 problems += self._drain()
-                self._living = [g for g in self._living
-                                if g.process.poll() is None]
+                problems += self._bury_ended()
                 self._say(f"kill {kill}: {what}")
         finally:
-            for gateway in list(self._living):
+            problems += self._bury_ended()
+            for gateway in self._living:
                 gateway.kill()
         self._dead += self._living
         problems += self._drain()
+        left = sorted(p.name for p in self._spool.iterdir())
+        if left != ["spool.key"]:
+            problems.append(f"the spool still has {left}")
         self._archive.wait_indexed(60)
         for gateway in self._dead:
             path = self._archive.base / f"{gateway.session}.mkv"

@@ -153,6 +153,29 @@ TEST_F(ContinuityTest, WhenAStreamIsOpenedAgainItIsToldOfEverythingThatCame) {
   EXPECT_TRUE(last_opened_.has_start_time());
 }
 
+TEST_F(ContinuityTest, AHandoverShowsWhatWasLostBetweenTheStreams) {
+  const auto old_sink = std::make_shared<FakeSink>();
+  const auto session = Open(old_sink, {SIDE_CLERK});
+  // Still waiting for their chunk when the newer stream comes, 0.9 s later.
+  Send(session.get(), old_sink, SIDE_CLERK, 1, 20);
+  const auto new_sink = std::make_shared<FakeSink>();
+  ASSERT_EQ(Open(new_sink, {SIDE_CLERK}), session);
+  for (uint64_t i = 21; i <= 40; ++i) {
+    api::v1::Packet packet = MakePacket(SIDE_CLERK, i);
+    packet.set_pts_us(packet.pts_us() + 900'000);
+    packet.set_dts_us(packet.pts_us());
+    ASSERT_TRUE(session->OnPacket(new_sink, packet).ok());
+  }
+  Close(session.get(), new_sink, {{SIDE_CLERK, 40}});
+  std::vector<stored::v1::Gap> gaps;
+  for (const stored::v1::Chunk& chunk : Chunks()) {
+    gaps.insert(gaps.end(), chunk.gaps().begin(), chunk.gaps().end());
+  }
+  ASSERT_THAT(gaps, SizeIs(1));
+  EXPECT_EQ(gaps[0].start_us(), 400'000);
+  EXPECT_EQ(gaps[0].end_us(), 1'300'000);
+}
+
 TEST_F(ContinuityTest, OneSideOfAStreamTakenOverLeavesTheOtherUntouched) {
   const auto both = std::make_shared<FakeSink>();
   const auto session = Open(both, {SIDE_RESIDENT, SIDE_CLERK});

@@ -168,6 +168,32 @@ TEST_F(StatesTest, TwoStreamsMayCloseInEitherOrder) {
   }
 }
 
+TEST_F(StatesTest, AfterARestartNobodyClosesWithoutTheOtherSide) {
+  {
+    const auto sink = std::make_shared<FakeSink>();
+    const auto session = Open(sink, {SIDE_RESIDENT, SIDE_CLERK});
+    Send(session.get(), sink, SIDE_RESIDENT, 1, 100);
+    Send(session.get(), sink, SIDE_CLERK, 1, 100);
+    session->Detach(sink, std::nullopt);
+    Settle();
+  }
+  StopWriter();
+  StartWriter();
+  const auto clerk = std::make_shared<FakeSink>();
+  const auto session = Open(clerk, {SIDE_CLERK});
+  ASSERT_TRUE(session->OnClose(clerk, MakeClose({{SIDE_CLERK, 100}}), {}).ok());
+  Settle();
+  EXPECT_EQ(clerk->Count(api::v1::RecordResponse::kReceipt), 0u);
+  // The resident's gateway was away for longer, and still has something.
+  const auto resident = std::make_shared<FakeSink>();
+  ASSERT_EQ(Open(resident, {SIDE_RESIDENT}), session);
+  Send(session.get(), resident, SIDE_RESIDENT, 101, 150);
+  ASSERT_TRUE(
+      session->OnClose(resident, MakeClose({{SIDE_RESIDENT, 150}}), {}).ok());
+  resident->WaitReceipt();
+  ExpectArchived(SIDE_RESIDENT, 150);
+}
+
 TEST_F(StatesTest, ASideThatIsStillExpectedKeepsTheSessionOpen) {
   const auto resident = std::make_shared<FakeSink>();
   const auto session = Open(resident, {SIDE_RESIDENT});

@@ -116,7 +116,7 @@ TEST(PowerLossTest, NothingAcknowledgedIsMissingWhereverThePowerGoes) {
 
 TEST(PowerLossTest, ThePowerMayGoAgainWhileItRecovers) {
   const Script script;
-  for (const uint64_t first : {25, 40, 55, 70}) {
+  for (const uint64_t first : {20, 30, 45, 55}) {
     FaultyFileSystem files("/archive");
     base::FakeClock clock;
     std::vector<Promised> promised;
