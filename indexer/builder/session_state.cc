@@ -139,8 +139,8 @@ void SessionState::PutNextDetail(DetailKind kind,
   row_.set_next_detail(row_.next_detail() + 1);
 }
 
-void SessionState::AddOwnEvent(stored::v1::EventRow row, log::Position position,
-                               IndexBatch* batch) {
+void SessionState::AddOwnEvent(const stored::v1::EventRow& row,
+                               log::Position position, IndexBatch* batch) {
   AddEventTag(row.event().type(), row.at_us(), position);
   PutNextDetail(DetailKind::kEvent, row, batch);
 }
@@ -158,7 +158,7 @@ void SessionState::AddSilence(const stored::v1::Gap& gap,
       absl::StrFormat("%.3f",
                       static_cast<double>(gap.end_us() - gap.start_us()) / 1e6),
       &row);
-  AddOwnEvent(std::move(row), position, batch);
+  AddOwnEvent(row, position, batch);
 }
 
 void SessionState::ApplySpan(const stored::v1::SpanStarted& span,
@@ -410,7 +410,7 @@ void SessionState::ApplyStateChanged(const stored::v1::StateChanged& changed,
   row.set_at_us(changed.at_us());
   if (changed.state() == stored::v1::SESSION_STATE_RECOVERED) {
     row.mutable_event()->set_type("session_recovered");
-    AddOwnEvent(std::move(row), position, batch);
+    AddOwnEvent(row, position, batch);
     return;
   }
   if (changed.state() != stored::v1::SESSION_STATE_DEGRADED) return;
@@ -423,7 +423,7 @@ void SessionState::ApplyStateChanged(const stored::v1::StateChanged& changed,
                  trouble.trouble() == stored::v1::TROUBLE_MISSING ? "missing"
                                                                   : "stalled",
                  &of_side);
-    AddOwnEvent(std::move(of_side), position, batch);
+    AddOwnEvent(of_side, position, batch);
   }
 }
 
@@ -460,7 +460,7 @@ void SessionState::ApplyClockChanged(const stored::v1::ClockChanged& changed,
       absl::StrCat((before_us - changed.offset_us() - changed.residual_us()) /
                    1000),
       &row);
-  AddOwnEvent(std::move(row), position, batch);
+  AddOwnEvent(row, position, batch);
 }
 
 void SessionState::ApplyClosed(const stored::v1::SessionClosed& closed,

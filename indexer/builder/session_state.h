@@ -114,7 +114,7 @@ class SessionState {
   void PutNextDetail(DetailKind kind, const google::protobuf::MessageLite& row,
                      IndexBatch* batch);
   // An event that no gateway sent: the archive's own records tell of it.
-  void AddOwnEvent(stored::v1::EventRow row, log::Position position,
+  void AddOwnEvent(const stored::v1::EventRow& row, log::Position position,
                    IndexBatch* batch);
   void AddSilence(const stored::v1::Gap& gap, log::Position position,
                   IndexBatch* batch);

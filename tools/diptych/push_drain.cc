@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -5,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "archiver/base/clock.h"
@@ -39,6 +41,8 @@ class Drain {
  private:
   // What one session left. ABORTED: it is in use.
   absl::Status DrainOne(const std::string& folder);
+  // Another gateway left, or is about to bring, the session's other side.
+  absl::StatusOr<bool> HasOtherFolder(const std::string& folder) const;
   void ShowProblem(const std::string& session, const std::string& what);
 
   const CommandContext& context_;
@@ -56,6 +60,17 @@ void Drain::ShowProblem(const std::string& session, const std::string& what) {
   output_.Line("problem", {{"session", session}, {"problem", what}});
 }
 
+absl::StatusOr<bool> Drain::HasOtherFolder(const std::string& folder) const {
+  ASSIGN_OR_RETURN(const std::vector<std::string> folders,
+                   gateway::Spool::List(spool_));
+  // SESSION-SIDES.
+  const std::string session = folder.substr(0, folder.rfind('-') + 1);
+  return std::any_of(
+      folders.begin(), folders.end(), [&](const std::string& other) {
+        return other != folder && absl::StartsWith(other, session);
+      });
+}
+
 absl::Status Drain::DrainOne(const std::string& folder) {
   ASSIGN_OR_RETURN(std::unique_ptr<gateway::Spool> spool,
                    gateway::Spool::OpenExisting(spool_, folder));
@@ -69,6 +84,7 @@ absl::Status Drain::DrainOne(const std::string& folder) {
   for (const auto& [id, side] : spool->state().sides) {
     options.sides.emplace_back().set_side(id);
   }
+  ASSIGN_OR_RETURN(options.more_sides_expected, HasOtherFolder(folder));
   options.spool = spool_;
   options.continues = true;
   options.opened_spool = std::move(spool);
@@ -86,9 +102,12 @@ absl::Status Drain::DrainOne(const std::string& folder) {
   for (const auto& [side, counted] : gateway->counters().sides) {
     packets_ += counted.sent;
     if (counted.acknowledged < counted.accepted) {
-      ShowProblem(session, absl::StrCat("the archive closed it before ",
-                                        counted.accepted - counted.acknowledged,
-                                        " packets of a side had come"));
+      ShowProblem(
+          session,
+          absl::StrCat("the archive closed it before ",
+                       counted.accepted - counted.acknowledged,
+                       " packets of a side had come; remove the folder ",
+                       spool_.directory, "/", folder, " to give them up"));
     }
   }
   if (!receipt.session_id().empty()) ShowReceipt(receipt, &output_);
@@ -108,7 +127,8 @@ absl::StatusOr<ExitCode> Drain::Run() {
   for (const std::string& folder : folders) {
     const absl::Status status = DrainOne(folder);
     RETURN_IF_ERROR(context_.interrupt->Check());
-    if (status.ok()) continue;
+    // Not found: its gateway died before it had anything to leave.
+    if (status.ok() || absl::IsNotFound(status)) continue;
     if (absl::IsAborted(status)) {
       ++left_alone;
       output_.Note(std::string(status.message()));

@@ -206,7 +206,7 @@ SessionCounters StreamingSession::counters() const {
   counters.sides = outbox_.counters();
   counters.reconnects = reconnects_;
   counters.spool_bytes = spool_bytes_;
-  counters.spool_status = spool_status_;
+  counters.spool_status = spool_status_.ok() ? spool_damage_ : spool_status_;
   return counters;
 }
 
@@ -325,6 +325,11 @@ absl::Status StreamingSession::RunStream() {
   if (status.ok())
     return absl::UnavailableError("the archive ended the stream");
   // Cancelled by nobody but us, for want of an answer.
+  if (status.code() == absl::StatusCode::kCancelled && renumbering_ &&
+      !aborted_) {
+    return absl::UnavailableError(
+        absl::StrCat("the spool can't be written: ", spool_status_.message()));
+  }
   if (status.code() == absl::StatusCode::kCancelled && !aborted_) {
     return absl::UnavailableError("the archive does not answer");
   }
@@ -336,12 +341,14 @@ bool StreamingSession::WaitForOpened(grpc::ClientContext* context) {
   const absl::Duration deadline = Now() + limits::kFirstConnectTimeout;
   while (!opened_ && !ended_ && Now() < deadline) WaitUntil(deadline);
   if (!opened_ && !ended_) context->TryCancel();
-  // A crash must not forget what the numbers above these mean.
+  // A crash must not forget what the numbers above these mean: a disk that does
+  // not take them in time costs the stream.
   const absl::Duration written = Now() + limits::kSpoolRenumber;
   while (renumbering_ && !ended_ && !failed_.has_value() && Now() < written) {
     WaitUntil(written);
   }
-  return opened_ && !ended_;
+  if (renumbering_ && !ended_) context->TryCancel();
+  return opened_ && !ended_ && !renumbering_;
 }
 
 void StreamingSession::Watch(grpc::ClientContext* context) {
@@ -478,7 +485,13 @@ void StreamingSession::HandleLocked(const api::v1::RecordResponse& response) {
     case api::v1::RecordResponse::kReceipt:
       receipt_ = response.receipt();
       done_ = true;
-      spool_keep_ = !close_sent_ && !outbox_.nothing_left();
+      if (!close_sent_) {
+        // Closed before we came back: what it has is all it will ever have.
+        for (const api::v1::SideTotals& side : receipt_.sides()) {
+          outbox_.Conclude(side.side(), side.final_sequence());
+        }
+      }
+      spool_keep_ = !close_sent_ && !outbox_.all_durable();
       return;
     default:
       return;

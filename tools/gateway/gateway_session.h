@@ -68,8 +68,8 @@ struct SessionCounters {
   uint64_t reconnects = 0;
   // Of the spool, now.
   uint64_t spool_bytes = 0;
-  // Why the spool can't be written at the moment; OK if it can, or is not
-  // there.
+  // Why the spool can't be written at the moment, or what of it could not be
+  // read; OK if neither, or if there is none.
   absl::Status spool_status;
 };
 

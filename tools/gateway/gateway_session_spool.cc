@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "archiver/base/clock.h"
+#include "archiver/base/errors.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
 #include "tools/gateway/outbox.h"
@@ -32,6 +33,7 @@ void StreamingSession::OpenSpool() {
   if (status.ok() && spool_->recovered() && !options_.continues) {
     status = spool_->Discard(options_.sides, options_.start_time);
   }
+  if (status.ok()) damages_known_ = spool_->damages().size();
   base::MutexLock lock(&mutex_);
   if (status.ok() && options_.continues) {
     outbox_.Recover(spool_->oldest(), spool_->state());
@@ -69,52 +71,72 @@ void StreamingSession::RunSpool() {
   }
 }
 
-void StreamingSession::WriteSpool(bool all) {
-  if (Now() < spool_retry_ && !all) {
-    return;
+bool StreamingSession::WriteSome(bool all, bool even_nothing,
+                                 absl::Status* status) {
+  std::vector<SpoolItem> items;
+  std::vector<Renumbering> renumberings;
+  std::vector<api::v1::SideProgress> durable;
+  bool sync = false;
+  {
+    base::MutexLock lock(&mutex_);
+    const bool full = outbox_.kept_bytes() > options_.buffer_bytes / 2;
+    items = outbox_.Unwritten(
+        all || full ? absl::InfiniteDuration() : Now() - limits::kSpoolAfter,
+        limits::kSpoolWrite_bytes);
+    renumberings = outbox_.renumberings();
+    for (const auto& [side, counters] : outbox_.counters()) {
+      durable.push_back(outbox_.durable(side));
+    }
+    for (const auto& [side, failure] : side_failures_) {
+      spool_->ForgetSide(side);
+    }
+    sync = all || full || Now() >= spool_synced_ + limits::kSpoolSync;
   }
+  // First, as items and what is durable have numbers that know of them.
+  *status = spool_->AddRenumberings(renumberings);
+  const bool renumbered = status->ok();
+  if (renumbered) {
+    for (const auto& progress : durable) spool_->MarkDurable(progress);
+    if (even_nothing || !items.empty()) *status = spool_->Append(items);
+  }
+  const bool appended = status->ok();
+  bool safe = true;
+  if (sync || !appended) {
+    const absl::Status synced = spool_->Sync();
+    safe = synced.ok();
+    status->Update(synced);
+    spool_synced_ = Now();
+  }
+
+  base::MutexLock lock(&mutex_);
+  if (renumbered) outbox_.MarkRenumbered(renumberings.size());
+  renumbering_ = outbox_.has_renumberings();
+  if (appended && safe) outbox_.MarkAppended(items);
+  if (!safe) {
+    outbox_.MarkLost();
+  } else if (sync || !appended) {
+    outbox_.MarkSynced();
+  }
+  if (outbox_.kept_bytes() > options_.buffer_bytes / 2) {
+    outbox_.Evict(options_.buffer_bytes / 2);
+  }
+  changed_.NotifyAll();
+  return !items.empty();
+}
+
+void StreamingSession::WriteSpool(bool all) {
+  if (Now() < spool_retry_ && !all) return;
   absl::Status status;
   // Once at least, so that the folder says which session it is.
   bool first = spool_->bytes() == 0;
-  while (status.ok()) {
-    std::vector<SpoolItem> items;
-    std::vector<Renumbering> renumberings;
-    {
-      base::MutexLock lock(&mutex_);
-      const bool full = outbox_.kept_bytes() > options_.buffer_bytes / 2;
-      items = outbox_.Unwritten(
-          all || full ? absl::InfiniteDuration() : Now() - limits::kSpoolAfter,
-          limits::kSpoolWrite_bytes);
-      renumberings = outbox_.TakeRenumberings();
-      for (const auto& [side, counters] : outbox_.counters()) {
-        spool_->MarkDurable(outbox_.durable(side));
-      }
-    }
-    for (const Renumbering& renumbering : renumberings) {
-      if (status.ok()) status = spool_->AddRenumbering(renumbering);
-    }
-    if (status.ok() && (first || !items.empty())) {
-      status = spool_->Append(items);
-    }
-    first = false;
-    base::MutexLock lock(&mutex_);
-    renumbering_ = false;
-    if (status.ok()) outbox_.MarkWritten(items);
-    if (outbox_.kept_bytes() > options_.buffer_bytes / 2) {
-      outbox_.Evict(options_.buffer_bytes / 2);
-    }
-    changed_.NotifyAll();
-    if (items.empty()) break;
-  }
-  if (status.ok() && Now() >= spool_synced_ + limits::kSpoolSync) {
-    status = spool_->Sync();
-    spool_synced_ = Now();
-  }
-  spool_->Trim();
+  while (WriteSome(all, first, &status) && status.ok()) first = false;
+  // Numbers that the disk does not know yet say nothing of what it holds.
+  if (status.ok()) spool_->Trim();
   base::MutexLock lock(&mutex_);
   spool_bytes_ = spool_->bytes();
   spool_status_ = status;
   if (!status.ok()) spool_retry_ = Now() + limits::kSpoolRetry;
+  changed_.NotifyAll();
 }
 
 bool StreamingSession::ReadSpool() {
@@ -128,6 +150,10 @@ bool StreamingSession::ReadSpool() {
   if (!items.ok()) {
     Fail(items.status());
     return false;
+  }
+  if (spool_->damages().size() > damages_known_) {
+    damages_known_ = spool_->damages().size();
+    spool_damage_ = base::IntegrityError(spool_->damages().back());
   }
   outbox_.Refill(*std::move(items), Now());
   changed_.NotifyAll();

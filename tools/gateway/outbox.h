@@ -38,7 +38,8 @@ struct SideCounters {
 // memory again. Not thread-safe.
 class Outbox {
  public:
-  // `spooling`: somebody calls Unwritten, MarkWritten and, if needed, Refill.
+  // `spooling`: somebody calls Unwritten, MarkAppended, MarkSynced and, if
+  // needed, Refill.
   explicit Outbox(const std::vector<api::v1::OpenSide>& sides,
                   bool spooling = false);
 
@@ -68,6 +69,13 @@ class Outbox {
   // Lets go of what has become durable.
   void MarkDurable(const api::v1::SideProgress& progress);
 
+  // The session was closed and has so much of a side; of notes a receipt says
+  // nothing, they count with the packets. Numbers that were never settled were
+  // never sent: the archive's own can't mean them.
+  void Conclude(api::v1::Side side, uint64_t final_sequence);
+  // Every packet and note of every side is durable.
+  bool all_durable() const;
+
   // Takes a side out of the traffic for good.
   void RemoveSide(api::v1::Side side);
 
@@ -89,10 +97,14 @@ class Outbox {
 
   // ---- For a spool ----
   // What is to be written: added before `before` (tags and tracks at once), not
-  // durable, at most about `max_bytes`, in order.
+  // durable, not appended, at most about `max_bytes`, in order.
   std::vector<SpoolItem> Unwritten(absl::Duration before, size_t max_bytes);
-  // These are on disk now.
-  void MarkWritten(const std::vector<SpoolItem>& items);
+  // These, which Unwritten has given, are handed to the disk.
+  void MarkAppended(const std::vector<SpoolItem>& items);
+  // All that was appended is safe on disk: memory may let go of it.
+  void MarkSynced();
+  // What was appended since MarkSynced may not be there: it is unwritten again.
+  void MarkLost();
   // Brings memory down to `target_bytes`, as far as what is there is on disk
   // and not on its way.
   void Evict(size_t target_bytes);
@@ -103,10 +115,14 @@ class Outbox {
   void Refill(std::vector<SpoolItem> items, absl::Duration now);
   // Where Refill goes on, if that is not behind what it was given last.
   std::optional<uint64_t> TakeSeek();
-  // Since the last call.
-  std::vector<Renumbering> TakeRenumberings();
+  // All, from the session's beginning on.
+  const std::vector<Renumbering>& renumberings() const { return renumberings_; }
+  // The first `count` of them are safe on disk.
+  void MarkRenumbered(size_t count);
+  // Some are not on disk: nothing may be sent under numbers that a crash would
+  // forget.
   bool has_renumberings() const {
-    return renumberings_taken_ < renumberings_.size();
+    return renumberings_written_ < renumberings_.size();
   }
 
   std::vector<api::v1::CloseSide> CloseSides() const;
@@ -193,10 +209,14 @@ class Outbox {
   // Not on disk yet; shared with the window and tail_.
   std::deque<SpoolItem> unwritten_;
   std::optional<uint64_t> seek_;
-  // All before it are on disk, or durable.
+  // All before it are safe on disk, or durable.
   uint64_t written_to_ = 0;
+  // Of unwritten_, all before it are handed to the disk.
+  uint64_t appended_to_ = 0;
+  // Packets before it are counted as spooled.
+  uint64_t counted_to_ = 0;
   std::vector<Renumbering> renumberings_;
-  size_t renumberings_taken_ = 0;
+  size_t renumberings_written_ = 0;
   std::map<api::v1::Side, SideCounters> removed_;
 };
 

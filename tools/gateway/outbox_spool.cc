@@ -26,10 +26,11 @@ void Outbox::Recover(const SpoolState& oldest, const SpoolState& newest) {
     side.notes.clear();
   }
   kept_bytes_ = unsent_bytes_ = 0;
-  next_order_ = disk_to_ = written_to_ = newest.next_order;
+  next_order_ = disk_to_ = written_to_ = counted_to_ = newest.next_order;
+  appended_to_ = 0;
   on_disk_ = next_order_ > 0;
   renumberings_ = newest.renumberings;
-  renumberings_taken_ = renumberings_.size();
+  renumberings_written_ = renumberings_.size();
   for (auto& [id, side] : sides_) {
     const auto last = newest.sides.find(id);
     const auto first = oldest.sides.find(id);
@@ -113,11 +114,34 @@ void Outbox::Settle(api::v1::Side id, SideState* side,
   }
 }
 
-std::vector<Renumbering> Outbox::TakeRenumberings() {
-  std::vector<Renumbering> fresh(renumberings_.begin() + renumberings_taken_,
-                                 renumberings_.end());
-  renumberings_taken_ = renumberings_.size();
-  return fresh;
+void Outbox::MarkRenumbered(size_t count) {
+  renumberings_written_ = std::max(renumberings_written_, count);
+}
+
+void Outbox::Conclude(api::v1::Side id, uint64_t final_sequence) {
+  SideState* const side = Find(id);
+  if (side == nullptr) return;
+  api::v1::SideProgress covered;
+  covered.set_side(id);
+  covered.set_sequence(
+      side->provisional
+          ? std::min<uint64_t>(final_sequence, side->provisional_after)
+          : final_sequence);
+  side->provisional = false;
+  if (covered.sequence() >= side->last_sequence) {
+    covered.set_note_sequence(side->last_note);
+  }
+  MarkDurable(covered);
+}
+
+bool Outbox::all_durable() const {
+  for (const auto& [id, side] : sides_) {
+    if (side.last_sequence > side.durable_sequence ||
+        side.last_note > side.durable_note) {
+      return false;
+    }
+  }
+  return true;
 }
 
 bool Outbox::IsDurable(const SpoolItem& item) {
@@ -134,6 +158,7 @@ std::vector<SpoolItem> Outbox::Unwritten(absl::Duration before,
   size_t bytes = 0;
   for (const SpoolItem& item : unwritten_) {
     if (bytes >= max_bytes) break;
+    if (item.order < appended_to_) continue;
     if (item.packet != nullptr && item.added > before) break;
     // A tag is needed again even if it is durable.
     if (IsDurable(item) && !(item.note != nullptr && item.note->has_tag())) {
@@ -146,32 +171,38 @@ std::vector<SpoolItem> Outbox::Unwritten(absl::Duration before,
 }
 
 void Outbox::ForgetDurableUnwritten() {
-  for (auto item = unwritten_.begin(); item != unwritten_.end();) {
-    if (item->packet == nullptr) {
-      ++item;
-      continue;
-    }
-    if (!IsDurable(*item)) return;
-    written_to_ = std::max(written_to_, item->order + 1);
-    item = unwritten_.erase(item);
-  }
+  std::erase_if(unwritten_, [this](const SpoolItem& item) {
+    const bool tag = item.note != nullptr && item.note->has_tag();
+    return !tag && IsDurable(item);
+  });
+  // Never past something that only memory has: a tag, tracks, a note.
+  written_to_ = std::max(
+      written_to_, unwritten_.empty() ? next_order_ : unwritten_.front().order);
 }
 
 std::optional<uint64_t> Outbox::TakeSeek() {
   return std::exchange(seek_, std::nullopt);
 }
 
-void Outbox::MarkWritten(const std::vector<SpoolItem>& items) {
+void Outbox::MarkAppended(const std::vector<SpoolItem>& items) {
   if (items.empty()) return;
-  written_to_ = std::max(written_to_, items.back().order + 1);
-  while (!unwritten_.empty() && unwritten_.front().order < written_to_) {
-    unwritten_.pop_front();
-  }
+  appended_to_ = std::max(appended_to_, items.back().order + 1);
   for (const SpoolItem& item : items) {
+    if (item.order < counted_to_) continue;
+    counted_to_ = item.order + 1;
     SideState* const side = Find(item.side);
     if (side != nullptr && item.packet != nullptr) ++side->counters.spooled;
   }
 }
+
+void Outbox::MarkSynced() {
+  while (!unwritten_.empty() && unwritten_.front().order < appended_to_) {
+    unwritten_.pop_front();
+  }
+  written_to_ = std::max(written_to_, appended_to_);
+}
+
+void Outbox::MarkLost() { appended_to_ = 0; }
 
 void Outbox::Evict(size_t target_bytes) {
   if (kept_bytes_ <= target_bytes) return;

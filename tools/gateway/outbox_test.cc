@@ -229,6 +229,68 @@ TEST(OutboxTest, CountsWhatItKeeps) {
   EXPECT_EQ(outbox.CloseSides()[0].final_note_sequence(), 1u);
 }
 
+api::v1::Note Mark() {
+  api::v1::Note note;
+  note.mutable_event();
+  return note;
+}
+
+size_t UnwrittenOf(Outbox* outbox) {
+  return outbox->Unwritten(absl::InfiniteDuration(), SIZE_MAX).size();
+}
+
+TEST(OutboxTest, WhatIsBehindTheWrittenStaysToBeWritten) {
+  Outbox outbox(BothSides(), /*spooling=*/true);
+  outbox.AddPacket(SIDE_CLERK, PacketOf(9), kNow);
+  const auto first = outbox.Unwritten(absl::InfiniteDuration(), SIZE_MAX);
+  ASSERT_EQ(first.size(), 1u);
+  // While that is on its way to the disk:
+  outbox.AddTracks(SIDE_CLERK, {TrackOf(9, 480)});
+  ASSERT_TRUE(
+      outbox.AddNote(SIDE_CLERK, Tag("item", api::v1::TAG_OPERATION_ADD, "1"))
+          .ok());
+  outbox.AddPacket(SIDE_CLERK, PacketOf(9), kNow);
+  outbox.AddPacket(SIDE_CLERK, PacketOf(9), kNow);
+  Drain(&outbox);
+  outbox.MarkDurable(Progress(SIDE_CLERK, 3, 1));
+  outbox.MarkAppended(first);
+  outbox.MarkSynced();
+  // The tracks and the tag; the packets are durable.
+  EXPECT_EQ(UnwrittenOf(&outbox), 2u);
+}
+
+TEST(OutboxTest, OnlyTagsAndTracksAreKeptForTheDiskOnceDurable) {
+  Outbox outbox(BothSides(), /*spooling=*/true);
+  ASSERT_TRUE(outbox.AddNote(SIDE_CLERK, Mark()).ok());
+  ASSERT_TRUE(
+      outbox.AddNote(SIDE_CLERK, Tag("item", api::v1::TAG_OPERATION_ADD, "1"))
+          .ok());
+  EXPECT_EQ(UnwrittenOf(&outbox), 2u);
+  Drain(&outbox);
+  outbox.MarkDurable(Progress(SIDE_CLERK, 0, 2));
+  EXPECT_EQ(UnwrittenOf(&outbox), 1u);
+}
+
+TEST(OutboxTest, MemoryKeepsWhatIsNotSafeOnDisk) {
+  Outbox outbox(BothSides(), /*spooling=*/true);
+  for (int i = 0; i < 10; ++i) {
+    outbox.AddPacket(SIDE_CLERK, PacketOf(9, 10'000), kNow);
+  }
+  const size_t all_bytes = outbox.kept_bytes();
+  outbox.MarkAppended(outbox.Unwritten(absl::InfiniteDuration(), SIZE_MAX));
+  EXPECT_EQ(UnwrittenOf(&outbox), 0u);
+  outbox.Evict(20'000);
+  EXPECT_EQ(outbox.kept_bytes(), all_bytes);
+  // The disk could not keep it: once more.
+  outbox.MarkLost();
+  EXPECT_EQ(UnwrittenOf(&outbox), 10u);
+  outbox.MarkAppended(outbox.Unwritten(absl::InfiniteDuration(), SIZE_MAX));
+  outbox.MarkSynced();
+  outbox.Evict(20'000);
+  EXPECT_LE(outbox.kept_bytes(), 20'000u);
+  EXPECT_EQ(outbox.counters()[SIDE_CLERK].spooled, 10u);
+}
+
 TEST(OutboxTest, TagChangesAreBounded) {
   Outbox outbox(BothSides());
   absl::Status status;

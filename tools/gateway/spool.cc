@@ -172,13 +172,18 @@ absl::StatusOr<std::unique_ptr<Spool>> Spool::OpenFolder(
                                             : options.key_file));
   auto spool = absl::WrapUnique(new Spool(options, folder, key));
   const std::string path = options.directory + "/" + folder;
-  RETURN_IF_ERROR(MakeFolder(options, path));
-  auto lock = base::FileLock::Acquire(path + "/" + kLockFile);
-  if (!lock.ok()) {
-    return absl::AbortedError(
-        absl::StrCat("another process has the spool ", path));
-  }
-  spool->lock_ = *std::move(lock);
+  const std::string lock_path = path + "/" + kLockFile;
+  std::error_code error;
+  // Another process may remove an empty folder just before its lock is ours.
+  do {
+    RETURN_IF_ERROR(MakeFolder(options, path));
+    auto lock = base::FileLock::Acquire(lock_path);
+    if (!lock.ok()) {
+      return absl::AbortedError(
+          absl::StrCat("another process has the spool ", path));
+    }
+    spool->lock_ = *std::move(lock);
+  } while (!fs::exists(lock_path, error) && !error);
   RETURN_IF_ERROR(spool->Recover());
   return spool;
 }
@@ -195,10 +200,13 @@ absl::StatusOr<std::unique_ptr<Spool>> Spool::Open(
 absl::StatusOr<std::unique_ptr<Spool>> Spool::OpenExisting(
     const SpoolOptions& options, const std::string& folder) {
   ASSIGN_OR_RETURN(auto spool, OpenFolder(options, folder));
-  if (!spool->recovered_) {
-    return absl::NotFoundError(absl::StrCat("nothing can be read in ", folder));
+  if (spool->recovered_) return spool;
+  if (!spool->damages_.empty()) {
+    return base::IntegrityError(
+        absl::StrCat("nothing can be read in ", folder));
   }
-  return spool;
+  RETURN_IF_ERROR(spool->Remove());
+  return absl::NotFoundError(absl::StrCat("nothing was left in ", folder));
 }
 
 void Spool::StartState(const base::Uuid& session_id,
@@ -226,8 +234,16 @@ absl::Status Spool::Recover() {
     }
     next_file_ = std::max(next_file_, number + 1);
     auto reader = BlockReader::Open(options_, key_, PathOf(number), name);
-    if (absl::IsFailedPrecondition(reader.status())) return reader.status();
-    File file = {.number = number};
+    // Only damage is passed over: a disk that gives an error may give the bytes
+    // later.
+    if (!reader.ok() && !absl::IsDataLoss(reader.status())) {
+      return reader.status();
+    }
+    std::error_code error;
+    const uint64_t file_bytes = fs::file_size(PathOf(number), error);
+    // Its writer was killed before the first block.
+    if (!error && file_bytes <= kHeader_bytes) continue;
+    File file = {.number = number, .bytes = file_bytes};
     std::optional<std::string> block;
     if (reader.ok()) {
       ASSIGN_OR_RETURN(block, (*reader)->Next(UINT64_MAX));
@@ -236,8 +252,6 @@ absl::Status Spool::Recover() {
       damages_.push_back(absl::StrCat(name, " has no whole beginning"));
       continue;
     }
-    std::error_code error;
-    file.bytes = fs::file_size(PathOf(number), error);
     files_.push_back(std::move(file));
   }
   if (files_.empty()) return absl::OkStatus();
@@ -259,6 +273,7 @@ absl::Status Spool::Recover() {
                                     " torn bytes at its end"));
     last.bytes = reader->offset();
   }
+  renumberings_synced_ = state_.renumberings.size();
   return absl::OkStatus();
 }
 
@@ -327,8 +342,10 @@ absl::Status Spool::WriteBlock(const std::string& plain) {
   const absl::string_view pieces[] = {length, sealed};
   const absl::Status status = writing_->Append(pieces);
   if (!status.ok()) {
-    // What follows whole blocks is a torn tail; nothing goes behind it.
+    // What follows whole blocks is a torn tail; nothing goes behind it, and
+    // what went before it in this file can't be synced any more.
     writing_.reset();
+    if (unsynced_) lost_ = status;
     return status;
   }
   ++next_block_;
@@ -364,21 +381,33 @@ absl::Status Spool::Append(absl::Span<const SpoolItem> items) {
   return WriteBlocks(items);
 }
 
-absl::Status Spool::AddRenumbering(const Renumbering& renumbering) {
+absl::Status Spool::AddRenumberings(absl::Span<const Renumbering> all) {
+  if (all.size() <= renumberings_synced_) return absl::OkStatus();
+  // What an attempt before has folded is in the beginning of the next file.
   if (writing_ == nullptr) RETURN_IF_ERROR(BeginFile());
-  std::string block;
-  AppendRenumbering(renumbering, &block);
-  RETURN_IF_ERROR(WriteBlock(block));
-  FoldRenumbering(renumbering, &state_);
+  for (size_t i = state_.renumberings.size(); i < all.size(); ++i) {
+    std::string block;
+    AppendRenumbering(all[i], &block);
+    RETURN_IF_ERROR(WriteBlock(block));
+    FoldRenumbering(all[i], &state_);
+  }
   return Sync();
 }
 
 absl::Status Spool::Sync() {
-  if (!unsynced_ || writing_ == nullptr) return absl::OkStatus();
+  if (!unsynced_) return absl::OkStatus();
   unsynced_ = false;
-  const absl::Status status = writing_->Sync();
-  if (!status.ok()) writing_.reset();
-  return status;
+  absl::Status status = lost_;
+  status.Update(writing_ != nullptr
+                    ? writing_->Sync()
+                    : absl::UnavailableError("a file could not be written"));
+  lost_ = absl::OkStatus();
+  if (!status.ok()) {
+    writing_.reset();
+    return status;
+  }
+  renumberings_synced_ = state_.renumberings.size();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<SpoolItem>> Spool::ReadNext() {
@@ -433,15 +462,18 @@ void Spool::MarkDurable(const api::v1::SideProgress& progress) {
       std::max<uint64_t>(side.durable_sequence, progress.sequence());
   side.durable_note =
       std::max<uint64_t>(side.durable_note, progress.note_sequence());
+  // What became durable in time was never written here.
+  side.last_sequence = std::max(side.last_sequence, side.durable_sequence);
+  side.last_note = std::max(side.last_note, side.durable_note);
 }
 
 void Spool::Trim() {
-  while (files_.size() > 1) {
+  while (files_.size() > 1 && !unsynced_) {
     // What a file holds ends where the next one's begins.
     const SpoolState& end = files_[1].begin;
     for (const auto& [id, side] : end.sides) {
       const auto now = state_.sides.find(id);
-      if (now == state_.sides.end()) continue;
+      if (now == state_.sides.end() || forgotten_.contains(id)) continue;
       SpoolItem packet = {.kind = SpoolItem::Kind::kPacket, .side = id};
       packet.generation = static_cast<uint32_t>(end.renumberings.size());
       packet.number = side.last_sequence;

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -52,8 +53,9 @@ class Spool {
   // The folders that earlier processes left in options.directory, by name.
   static absl::StatusOr<std::vector<std::string>> List(
       const SpoolOptions& options);
-  // One of these. errors as above; NOT_FOUND if nothing can be read
-  // in it.
+  // One of these. Errors as above; DATA_LOSS if nothing can be read in it;
+  // NOT_FOUND if its process died before it wrote anything, and the folder is
+  // removed.
   static absl::StatusOr<std::unique_ptr<Spool>> OpenExisting(
       const SpoolOptions& options, const std::string& folder);
 
@@ -78,8 +80,12 @@ class Spool {
   // Begins a file if none is open. After an error the next call begins a new
   // file; the items are to be given again. RESOURCE_EXHAUSTED: over max_bytes.
   absl::Status Append(absl::Span<const SpoolItem> items);
-  absl::Status AddRenumbering(const Renumbering& renumbering);
-  // fdatasync, if anything was written since.
+  // `all` from the session's beginning on: writes those that state() does not
+  // have, and returns once all are safe on disk. May be called again after an
+  // error.
+  absl::Status AddRenumberings(absl::Span<const Renumbering> all);
+  // fdatasync, if anything was written since. After an error, what was written
+  // since the last success may not be there: it is to be given again.
   absl::Status Sync();
 
   // The next items after those that were read before, in their order, some
@@ -93,7 +99,10 @@ class Spool {
   // Removes whole files with nothing but what is durable; never the one that is
   // being written.
   void MarkDurable(const api::v1::SideProgress& progress);
+  // Does nothing while something is not synced.
   void Trim();
+  // The archive refuses the side: nothing is kept for it.
+  void ForgetSide(api::v1::Side side) { forgotten_.insert(side); }
 
   // The session is done: removes all.
   absl::Status Remove();
@@ -145,6 +154,11 @@ class Spool {
   std::unique_ptr<SpoolCipher> cipher_;
   uint64_t next_block_ = 0;
   bool unsynced_ = false;
+  // Why some of it can't be synced any more.
+  absl::Status lost_;
+  // Of state_.renumberings, how many are safe on disk.
+  size_t renumberings_synced_ = 0;
+  std::set<api::v1::Side> forgotten_;
 
   // Where reading goes on: files_ number and the reader in it.
   uint64_t reading_file_ = 0;

@@ -1,5 +1,10 @@
 #include "tools/gateway/spool_cipher.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -58,6 +63,36 @@ std::string Nonce(uint64_t number) {
   return nonce;
 }
 
+// Makes the file whole or not at all; leaves one that is there alone.
+absl::Status PutKeyFile(const std::string& path, absl::string_view text) {
+  std::string unique(8, '\0');
+  if (RAND_bytes(Bytes(&unique), static_cast<int>(unique.size())) != 1) {
+    return absl::InternalError("no random bytes for a spool key");
+  }
+  const std::string fresh =
+      absl::StrCat(path, ".", absl::BytesToHexString(unique));
+  const auto failed = [&path] {
+    return absl::ErrnoToStatus(errno, absl::StrCat("can't make ", path));
+  };
+  const int fd =
+      open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return failed();
+  absl::Status status;
+  const ssize_t written = write(fd, text.data(), text.size());
+  if (written != static_cast<ssize_t>(text.size()) || fsync(fd) != 0) {
+    status = failed();
+  }
+  close(fd);
+  if (status.ok() && link(fresh.c_str(), path.c_str()) != 0 &&
+      errno != EEXIST) {
+    status = failed();
+  }
+  unlink(fresh.c_str());
+  RETURN_IF_ERROR(status);
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return base::FileSystem::Real()->SyncDirectory(parent.empty() ? "." : parent);
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> LoadSpoolKey(const std::string& path) {
@@ -68,20 +103,9 @@ absl::StatusOr<std::string> LoadSpoolKey(const std::string& path) {
     if (RAND_bytes(Bytes(&key), kSpoolKey_bytes) != 1) {
       return absl::InternalError("no random bytes for a spool key");
     }
-    // Empty first, so that nobody reads it before its mode is right.
-    ASSIGN_OR_RETURN(const auto file,
-                     base::FileSystem::Real()->OpenForAppend(path));
-    fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write,
-                    error);
-    if (error) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("can't protect ", path, ": ", error.message()));
-    }
-    const std::string text = absl::BytesToHexString(key) + "\n";
-    const absl::string_view pieces[] = {text};
-    RETURN_IF_ERROR(file->Append(pieces));
-    RETURN_IF_ERROR(file->Sync());
-    return key;
+    RETURN_IF_ERROR(PutKeyFile(path, absl::BytesToHexString(key) + "\n"));
+    OPENSSL_cleanse(key.data(), key.size());
+    // Whoever was first has made the one that counts.
   }
   const fs::perms others = fs::status(path, error).permissions() &
                            (fs::perms::group_all | fs::perms::others_all);

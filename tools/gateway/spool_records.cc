@@ -127,6 +127,8 @@ std::string EncodeSpoolState(const SpoolState& state) {
 }
 
 void FoldSpoolItem(const SpoolItem& item, SpoolState* state) {
+  // There already, written again after an error.
+  if (item.order < state->next_order) return;
   SpoolItem numbered = item;
   Renumber(state->renumberings, &numbered);
   SpoolState::SideState& side = state->sides[item.side];

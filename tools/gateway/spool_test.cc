@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -14,6 +17,7 @@
 #include "archiver/base/ids.h"
 #include "proto/api/v1/common.pb.h"
 #include "proto/api/v1/ingest.pb.h"
+#include "tools/gateway/spool_cipher.h"
 
 namespace diptych::gateway {
 namespace {
@@ -138,6 +142,7 @@ TEST_F(SpoolTest, WholeFilesGoOnceTheyAreDurable) {
   progress.set_side(SIDE_CLERK);
   progress.set_sequence(12);
   spool->MarkDurable(progress);
+  ASSERT_TRUE(spool->Sync().ok());
   spool->Trim();
   EXPECT_LT(Files().size(), before);
   const std::vector<uint64_t> left = ReadAll(spool.get());
@@ -151,9 +156,9 @@ TEST_F(SpoolTest, NumbersGrowByWhatTheArchiveSaid) {
     const auto spool = Open();
     spool->SetProvisional();
     Append(spool.get(), 1, 6);
-    const Renumbering renumbering = {
-        .side = SIDE_CLERK, .after = 4, .delta = 10};
-    ASSERT_TRUE(spool->AddRenumbering(renumbering).ok());
+    const Renumbering renumberings[] = {
+        {.side = SIDE_CLERK, .after = 4, .delta = 10}};
+    ASSERT_TRUE(spool->AddRenumberings(renumberings).ok());
     const SpoolItem items[] = {PacketOf(17, /*generation=*/1)};
     ASSERT_TRUE(spool->Append(items).ok());
   }
@@ -162,6 +167,91 @@ TEST_F(SpoolTest, NumbersGrowByWhatTheArchiveSaid) {
   EXPECT_EQ(spool->state().sides.at(SIDE_CLERK).last_sequence, 17u);
   EXPECT_EQ(ReadAll(spool.get()),
             (std::vector<uint64_t>{1, 2, 3, 4, 15, 16, 17}));
+}
+
+TEST_F(SpoolTest, ARenumberingIsWrittenOnce) {
+  const Renumbering renumberings[] = {
+      {.side = SIDE_CLERK, .after = 4, .delta = 10}};
+  {
+    const auto spool = Open();
+    spool->SetProvisional();
+    Append(spool.get(), 1, 4);
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(spool->AddRenumberings(renumberings).ok());
+    }
+  }
+  const auto spool = Open();
+  EXPECT_EQ(spool->state().renumberings.size(), 1u);
+  EXPECT_EQ(spool->state().sides.at(SIDE_CLERK).last_sequence, 14u);
+}
+
+TEST_F(SpoolTest, ARefusedSideKeepsNoFiles) {
+  const auto spool = Open();
+  Append(spool.get(), 1, 20);
+  ASSERT_TRUE(spool->Sync().ok());
+  EXPECT_GT(Files().size(), 2u);
+  spool->ForgetSide(SIDE_CLERK);
+  spool->Trim();
+  EXPECT_EQ(Files().size(), 1u);
+}
+
+TEST_F(SpoolTest, FilesStayUntilWhatReplacesThemIsSafe) {
+  const auto spool = Open();
+  Append(spool.get(), 1, 20);
+  const size_t before = Files().size();
+  api::v1::SideProgress progress;
+  progress.set_side(SIDE_CLERK);
+  progress.set_sequence(20);
+  spool->MarkDurable(progress);
+  spool->Trim();
+  EXPECT_EQ(Files().size(), before);
+  ASSERT_TRUE(spool->Sync().ok());
+  spool->Trim();
+  EXPECT_EQ(Files().size(), 1u);
+}
+
+TEST_F(SpoolTest, AFolderWithoutAFileIsRemoved) {
+  const std::string folder = id_.ToString() + "-c";
+  {
+    const auto spool = Open();
+    EXPECT_TRUE(
+        absl::IsAborted(Spool::OpenExisting(options_, folder).status()));
+    EXPECT_EQ(Spool::List(options_)->size(), 1u);
+  }
+  EXPECT_TRUE(absl::IsNotFound(Spool::OpenExisting(options_, folder).status()));
+  EXPECT_TRUE(Spool::List(options_)->empty());
+}
+
+TEST_F(SpoolTest, DamageInTheMiddleIsTold) {
+  Append(Open().get(), 1, 20);
+  std::fstream(Files()[1], std::ios::in | std::ios::out | std::ios::binary)
+      .seekp(-20, std::ios::end)
+      .put('!');
+  const auto spool = Open();
+  EXPECT_TRUE(spool->damages().empty());
+  EXPECT_LT(ReadAll(spool.get()).size(), 20u);
+  EXPECT_EQ(spool->damages().size(), 1u);
+}
+
+TEST_F(SpoolTest, ProcessesThatStartTogetherHaveOneKey) {
+  fs::create_directory(options_.directory);
+  const std::string path = options_.directory + "/spool.key";
+  constexpr int kProcesses = 8;
+  std::vector<std::string> keys(kProcesses);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kProcesses; ++i) {
+    threads.emplace_back([&keys, &path, i] {
+      const auto key = LoadSpoolKey(path);
+      if (key.ok()) keys[i] = *key;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const std::string& key : keys) {
+    EXPECT_EQ(key.size(), kSpoolKey_bytes);
+    EXPECT_EQ(key, keys[0]);
+  }
+  // And nothing else is left.
+  EXPECT_EQ(std::distance(fs::directory_iterator(options_.directory), {}), 1);
 }
 
 TEST_F(SpoolTest, IsForOneProcessAndOneKey) {

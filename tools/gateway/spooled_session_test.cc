@@ -1,5 +1,6 @@
 // Sessions with a spool: over crashes, slow disks and long breaks.
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -13,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "archiver/base/file.h"
@@ -32,11 +34,12 @@ using ServerStream = FakeIngest::ServerStream;
 
 constexpr absl::Duration kPatience = absl::Seconds(30);
 
-// A disk whose writes stand still until they are let go.
+// A disk whose writes stand still until they are let go, or fail.
 class StuckFile : public base::AppendFile {
  public:
-  StuckFile(std::unique_ptr<base::AppendFile> file, base::Mutex* gate)
-      : file_(std::move(file)), gate_(gate) {}
+  StuckFile(std::unique_ptr<base::AppendFile> file, base::Mutex* gate,
+            const std::atomic<bool>* full)
+      : file_(std::move(file)), gate_(gate), full_(full) {}
 
   absl::StatusOr<uint64_t> Reserve(uint64_t end_bytes) override {
     return file_->Reserve(end_bytes);
@@ -44,6 +47,7 @@ class StuckFile : public base::AppendFile {
   absl::Status ReleaseReserved() override { return file_->ReleaseReserved(); }
   absl::Status Append(absl::Span<const absl::string_view> pieces) override {
     base::MutexLock lock(gate_);
+    if (*full_) return absl::ResourceExhaustedError("no space");
     return file_->Append(pieces);
   }
   absl::Status CutTo(uint64_t size_bytes) override {
@@ -55,6 +59,7 @@ class StuckFile : public base::AppendFile {
  private:
   const std::unique_ptr<base::AppendFile> file_;
   base::Mutex* const gate_;
+  const std::atomic<bool>* const full_;
 };
 
 class StuckDisk : public base::FileSystem {
@@ -63,7 +68,7 @@ class StuckDisk : public base::FileSystem {
       const std::string& path) override {
     auto file = Real()->OpenForAppend(path);
     if (!file.ok()) return file.status();
-    return std::make_unique<StuckFile>(*std::move(file), &gate);
+    return std::make_unique<StuckFile>(*std::move(file), &gate, &full);
   }
   absl::StatusOr<std::unique_ptr<base::ReadFile>> OpenForRead(
       const std::string& path) override {
@@ -91,6 +96,7 @@ class StuckDisk : public base::FileSystem {
   }
 
   base::Mutex gate;
+  std::atomic<bool> full = false;
 };
 
 class SpooledSessionTest : public testing::Test {
@@ -235,6 +241,85 @@ TEST_F(SpooledSessionTest, ADiskThatStandsStillHoldsNobodyUp) {
   }
   ASSERT_TRUE(session->Close(kPatience).ok());
   EXPECT_EQ(Of(*session).acknowledged, 1000u);
+}
+
+TEST_F(SpooledSessionTest, NothingIsSentUnderNumbersThatTheDiskDoesNotKnow) {
+  {
+    const auto session = GatewaySession::Start(options_);
+    Send(session.get(), 10);
+  }
+  StuckDisk disk;
+  disk.full = true;
+  options_.spool.files = &disk;
+  options_.continues = true;
+  base::Mutex mutex;
+  base::CondVar broke;
+  int breaks = 0;
+  options_.on_broken = [&](const absl::Status& reason) {
+    EXPECT_TRUE(absl::StrContains(reason.message(), "spool")) << reason;
+    base::MutexLock lock(&mutex);
+    ++breaks;
+    broke.NotifyAll();
+  };
+  StartServer();
+  ingest_.Have(SIDE_CLERK, 17);
+  const auto session = GatewaySession::Start(options_);
+  Send(session.get(), 5);
+  {
+    base::MutexLock lock(&mutex);
+    while (breaks == 0) broke.Wait(&mutex);
+  }
+  EXPECT_TRUE(ingest_.sequences(SIDE_CLERK).empty());
+  disk.full = false;
+  ASSERT_TRUE(session->Close(kPatience).ok());
+  ExpectEachOnce(ingest_.sequences(SIDE_CLERK), 18, 22);
+}
+
+// What an archive answers that has closed the session with so many packets.
+FakeIngest::Script ClosedWith(uint64_t final_sequence) {
+  return [final_sequence](int, const RecordRequest& request, ServerStream* out,
+                          grpc::Status*) {
+    api::v1::RecordResponse response;
+    response.mutable_receipt()->set_session_id(request.open().session_id());
+    auto* const totals = response.mutable_receipt()->add_sides();
+    totals->set_side(SIDE_CLERK);
+    totals->set_final_sequence(final_sequence);
+    out->Write(response);
+    return true;
+  };
+}
+
+TEST_F(SpooledSessionTest, AClosedSessionThatHasEverythingLeavesNothing) {
+  {
+    const auto session = GatewaySession::Start(options_);
+    Send(session.get(), 10);
+  }
+  ingest_.script = ClosedWith(10);
+  StartServer();
+  options_.continues = true;
+  {
+    const auto session = GatewaySession::Start(options_);
+    ASSERT_TRUE(session->Close(kPatience).ok());
+    EXPECT_EQ(Of(*session).accepted, 10u);
+    EXPECT_EQ(Of(*session).acknowledged, 10u);
+  }
+  EXPECT_TRUE(Spool::List(options_.spool)->empty());
+}
+
+TEST_F(SpooledSessionTest, AClosedSessionThatLacksSomethingKeepsIt) {
+  {
+    const auto session = GatewaySession::Start(options_);
+    Send(session.get(), 10);
+  }
+  ingest_.script = ClosedWith(7);
+  StartServer();
+  options_.continues = true;
+  {
+    const auto session = GatewaySession::Start(options_);
+    ASSERT_TRUE(session->Close(kPatience).ok());
+    EXPECT_EQ(Of(*session).accepted - Of(*session).acknowledged, 3u);
+  }
+  EXPECT_EQ(Spool::List(options_.spool)->size(), 1u);
 }
 
 TEST_F(SpooledSessionTest, AFullSpoolDropsAndCounts) {

@@ -74,6 +74,8 @@ class StreamingSession : public GatewaySession {
   void OpenSpool();
   // Writes what is due; everything, if `all`.
   void WriteSpool(bool all);
+  // One round of it; false if there was nothing to write.
+  bool WriteSome(bool all, bool even_nothing, absl::Status* status);
   // False if nothing was to be read.
   bool ReadSpool();
 
@@ -129,9 +131,12 @@ class StreamingSession : public GatewaySession {
   bool renumbering_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t spool_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status spool_status_ ABSL_GUARDED_BY(mutex_);
+  // What could not be read again; stays.
+  absl::Status spool_damage_ ABSL_GUARDED_BY(mutex_);
   // Only on the spool's thread.
   absl::Duration spool_synced_;
   absl::Duration spool_retry_;
+  size_t damages_known_ = 0;
 
   std::thread spooler_;
 
