@@ -97,12 +97,12 @@ class SimulatedPeer {
         callbacks.on_tracks(*tracks);
         continue;
       }
-      auto* const frame = std::get_if<api::v1::Packet>(&*item);
+      auto* frame = std::get_if<api::v1::Packet>(&*item);
       if (frame == nullptr) continue;
       frame->set_pts_us(frame->pts_us() + shift_us);
       frame->set_dts_us(frame->dts_us() + shift_us);
       absl::SleepFor(began + absl::Microseconds(frame->dts_us()) - absl::Now());
-      callbacks.on_frame(*std::move(frame));
+      callbacks.on_frame(std::move(*frame));
     }
   }
 
@@ -236,11 +236,12 @@ absl::Status Run(const Arguments& arguments) {
         static_cast<unsigned long long>(of.spooled),
         static_cast<unsigned long long>(of.dropped));
   }
+  const uint64_t keyframes_asked =
+      resident->keyframes_asked() + clerk->keyframes_asked();
   std::printf(
       "reconnects %llu, key frames asked for %llu, longest call %lld us\n",
       static_cast<unsigned long long>(counters.reconnects),
-      static_cast<unsigned long long>(resident->keyframes_asked() +
-                                      clerk->keyframes_asked()),
+      static_cast<unsigned long long>(keyframes_asked),
       static_cast<long long>(call.longest_call_us()));
   return receipt.status();
 }
