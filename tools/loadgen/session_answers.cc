@@ -244,9 +244,11 @@ void StreamedSession::OnEnd(const LoadCall* call,
   lane->call = nullptr;
   lane->sending = false;
   const bool reached = status.ok() || base::GetErrorDetail(status).has_value();
+  // Also if it was given up for want of an answer: nobody may be at the other
+  // end of the connection any more.
   context_.channels->Return(
       index_ * lanes_.size() + static_cast<size_t>(lane - lanes_.data()),
-      std::move(channel), /*failed=*/!reached && !lane->cancelled);
+      std::move(channel), /*failed=*/!reached && !lane->done);
   // The other stream gets the receipt.
   if (status.ok() && lane->close_sent) lane->done = true;
   if (lane->done || failed_) {
