@@ -375,6 +375,7 @@ void SessionRegistry::CloseAbandoned() {
       if (!session.ok() || !session->has_value()) continue;
       // Until it is in the log, nobody may open the session anew.
       closing_.insert(id);
+      said_degraded_.erase(id);
       const absl::Status submitted = context_->log->Submit(
           {AbandonedRecord(**session, now_us)},
           [this, id](const absl::StatusOr<std::vector<log::Position>>&) {
