@@ -3,16 +3,16 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
-#include "archiver/seal/sha256.h"
+#include "archiver/base/sha256.h"
 
 namespace diptych::evidence {
 
 std::string ManifestHash(absl::string_view segment_header) {
-  return seal::Sha256(segment_header);
+  return base::Sha256(segment_header);
 }
 
 std::string BodyHash(absl::string_view chunk_body) {
-  return seal::Sha256(chunk_body);
+  return base::Sha256(chunk_body);
 }
 
 }  // namespace diptych::evidence

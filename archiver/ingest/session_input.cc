@@ -14,6 +14,7 @@
 #include "archiver/base/errors.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
+#include "archiver/base/sha256.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/base/tag_keys.h"
 #include "archiver/ingest/ingest_errors.h"
@@ -25,7 +26,6 @@
 #include "archiver/log/record.h"
 #include "archiver/media/interleaver.h"
 #include "archiver/media/packet_table.h"
-#include "archiver/seal/sha256.h"
 #include "proto/api/v1/ingest.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
@@ -40,7 +40,7 @@ using log::Record;
 
 // What makes a packet the same packet: everything that is archived of it.
 std::string PacketHash(const api::v1::Packet& packet) {
-  return seal::Sha256(absl::StrCat(
+  return base::Sha256(absl::StrCat(
       packet.track_id(), " ", packet.pts_us(), " ", packet.dts_us(), " ",
       packet.duration_us(), " ", packet.skip_start_samples(), " ",
       packet.skip_end_samples(), " ", packet.key_frame(), " ", packet.discard(),

@@ -18,9 +18,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/file.h"
+#include "archiver/base/sha256.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/seal/secret.h"
-#include "archiver/seal/sha256.h"
 #include "proto/stored/v1/keys.pb.h"
 
 namespace diptych::seal {
@@ -206,7 +206,7 @@ absl::StatusOr<KeyPair> ReadKeyFile(
 }
 
 std::string RecipientId(absl::string_view public_key) {
-  return Sha256(public_key).substr(0, 8);
+  return base::Sha256(public_key).substr(0, 8);
 }
 
 absl::Status WriteArchiveConfig(const std::string& data_folder,

@@ -7,20 +7,17 @@
 #include <cstdlib>
 #include <string>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "archiver/base/sha256.h"
 #include "archiver/seal/secret.h"
-#include "archiver/seal/sha256.h"
 
 // For test builds alone. A line that can't be written ends the process: a
 // ledger with holes proves nothing.
 namespace diptych::seal {
 namespace {
 
-std::string Hash(absl::string_view data) {
-  return absl::BytesToHexString(Sha256(data));
-}
+std::string Hash(absl::string_view data) { return base::Sha256Hex(data); }
 
 void WriteLine(const std::string& line) {
   const char* const path = std::getenv("DIPTYCH_KEY_LEDGER");

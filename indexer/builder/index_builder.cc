@@ -15,11 +15,11 @@
 #include "absl/types/span.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
+#include "archiver/base/sha256.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/record.h"
 #include "archiver/seal/key_file.h"
-#include "archiver/seal/sha256.h"
 #include "indexer/builder/session_state.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/index_view.h"
@@ -82,7 +82,7 @@ absl::Status IndexBuilder::VerifyLastRecord() const {
       [&](const log::Damage&) { return stop; });
   if (!scanned.ok() && scanned.status() != stop) return scanned.status();
   if (!header.has_value() ||
-      seal::Sha256(*header) != state_.last_header_sha256()) {
+      base::Sha256(*header) != state_.last_header_sha256()) {
     return NeedsRebuild("the log is not the one that it was made from");
   }
   return absl::OkStatus();
@@ -126,7 +126,7 @@ absl::Status IndexBuilder::ApplyAll(absl::Span<const StoredRecord> records,
     // An empty header would say nothing of the log.
     if (!record.header.empty()) {
       work->state.set_last_record_position(record.position);
-      work->state.set_last_header_sha256(seal::Sha256(record.header));
+      work->state.set_last_header_sha256(base::Sha256(record.header));
     }
   }
   for (const log::Damage& damage : damages) {

@@ -16,11 +16,11 @@
 #include "archiver/base/clock.h"
 #include "archiver/base/file.h"
 #include "archiver/base/ids.h"
+#include "archiver/base/sha256.h"
 #include "archiver/log/log_store.h"
 #include "archiver/log/record.h"
 #include "archiver/seal/key_file.h"
 #include "archiver/seal/session_sealer.h"
-#include "archiver/seal/sha256.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
@@ -328,7 +328,7 @@ void SyntheticArchive::Chunk(const base::Uuid& id, int64_t from_us,
   manifest.set_end_us(to_us);
   auto* listed = manifest.add_chunks();
   listed->set_chunk(chunk.chunk());
-  listed->set_body_sha256(seal::Sha256(body));
+  listed->set_body_sha256(base::Sha256(body));
 }
 
 void SyntheticArchive::Manifest(

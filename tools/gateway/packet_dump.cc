@@ -9,24 +9,15 @@
 #include <variant>
 #include <vector>
 
-#include <openssl/sha.h>
-
 #include "absl/strings/escaping.h"
 #include "absl/strings/string_view.h"
+#include "archiver/base/sha256.h"
 #include "proto/api/v1/common.pb.h"
 #include "proto/api/v1/ingest.pb.h"
 #include "tools/gateway/media_source.h"
 
 namespace diptych::gateway {
 namespace {
-
-std::string Sha256Hex(const std::string& bytes) {
-  unsigned char hash[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
-         hash);
-  return absl::BytesToHexString(
-      absl::string_view(reinterpret_cast<const char*>(hash), sizeof(hash)));
-}
 
 void PrintTracks(const std::vector<api::v1::Track>& tracks) {
   for (const api::v1::Track& track : tracks) {
@@ -44,7 +35,8 @@ void PrintPacket(const api::v1::Packet& packet) {
               static_cast<unsigned long long>(packet.duration_us()),
               packet.key_frame() ? "K" : "_", packet.discard() ? "D" : "_",
               packet.skip_start_samples(), packet.skip_end_samples(),
-              packet.payload().size(), Sha256Hex(packet.payload()).c_str());
+              packet.payload().size(),
+              base::Sha256Hex(packet.payload()).c_str());
 }
 
 int Run(const std::string& input) {

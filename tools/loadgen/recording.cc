@@ -9,14 +9,12 @@
 #include <variant>
 #include <vector>
 
-#include <openssl/sha.h>
-
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/limits.h"
+#include "archiver/base/sha256.h"
 #include "archiver/base/status_macros.h"
 #include "tools/gateway/media_source.h"
 
@@ -28,14 +26,6 @@ constexpr uint32_t kFirstClerkTrack = 1 + limits::kMaxTracksPerSide;
 // Rounds begin on whole milliseconds: what a container keeps of a time then
 // does not depend on the round.
 constexpr int64_t kRoundStep_us = 1000;
-
-std::string Sha256Hex(const std::string& bytes) {
-  unsigned char hash[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
-         hash);
-  return absl::BytesToHexString(
-      absl::string_view(reinterpret_cast<const char*>(hash), sizeof(hash)));
-}
 
 struct Loaded {
   Recording::Side side;
@@ -68,7 +58,7 @@ absl::StatusOr<Loaded> LoadSide(const std::string& input, api::v1::Side id,
     }
     Recording::Item item;
     item.packet = std::get<api::v1::Packet>(*std::move(next));
-    item.sha256_hex = Sha256Hex(item.packet.payload());
+    item.sha256_hex = base::Sha256Hex(item.packet.payload());
     item.tracks = side.tracks.size() - 1;
     loaded.end_us = std::max(
         loaded.end_us,
