@@ -155,14 +155,24 @@ std::unique_ptr<FaultyFileSystem> FaultyFileSystem::Reboot(
   std::mt19937_64 random(seed);
   MutexLock lock(&mutex_);
   MutexLock after_lock(&after->mutex_);
+  std::map<std::string, Node> names = nodes_;
+  for (const auto& [path, node] : replaced_) names.try_emplace(path);
   // A folder comes before what is in it, so that nothing outlives its folder.
-  for (const auto& [path, node] : nodes_) {
+  for (const auto& [path, latest] : names) {
     if (path == root_) continue;
     const auto parent = after->nodes_.find(Parent(path));
     if (parent == after->nodes_.end()) continue;
     const bool lucky =
         loss == Loss::kNone || (loss != Loss::kAll && random() % 2 == 0);
-    if (!node.name_is_durable && !lucky) continue;
+    const auto before = replaced_.find(path);
+    const bool is_there = nodes_.contains(path);
+    if (before == replaced_.end() ? !latest.name_is_durable && !lucky
+                                  : lucky && !is_there) {
+      continue;
+    }
+    const bool as_before =
+        before != replaced_.end() && !latest.name_is_durable && !lucky;
+    const Node& node = as_before ? before->second : latest;
     Node& kept = after->nodes_[path];
     kept.name_is_durable = true;
     if (node.file == nullptr) continue;
@@ -356,6 +366,57 @@ absl::Status FaultyFileSystem::WriteFile(const std::string& path,
   return SyncDirectoryLocked(Parent(path));
 }
 
+absl::Status FaultyFileSystem::Rename(const std::string& from,
+                                      const std::string& to) {
+  MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(CheckPower());
+  ASSIGN_OR_RETURN(const std::shared_ptr<File> file, FindFile(from));
+  if (!nodes_.contains(Parent(to))) {
+    return absl::NotFoundError(absl::StrCat("cannot name ", to));
+  }
+  const absl::Status status = Count(Operation::kRename, to);
+  if (status.ok() || cut_now_) {
+    ForgetName(from);
+    ForgetName(to);
+    // The bytes have only changed hands.
+    if (free_bytes_.has_value()) *free_bytes_ -= file->cache.size();
+    nodes_[to] = {.file = file, .name_is_durable = false};
+  }
+  return status;
+}
+
+absl::Status FaultyFileSystem::Remove(const std::string& path) {
+  MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(CheckPower());
+  const auto found = nodes_.find(path);
+  if (found == nodes_.end()) {
+    return absl::NotFoundError(absl::StrCat("cannot remove ", path));
+  }
+  for (const auto& [each, node] : nodes_) {
+    if (each != path && Parent(each) == path) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("cannot remove ", path, ": it is not empty"));
+    }
+  }
+  const absl::Status status = Count(Operation::kRemove, path);
+  if (status.ok() || cut_now_) {
+    ForgetName(path);
+  }
+  return status;
+}
+
+void FaultyFileSystem::ForgetName(const std::string& path) {
+  const auto found = nodes_.find(path);
+  if (found == nodes_.end()) return;
+  if (const File* file = found->second.file.get()) {
+    GiveSpace(std::max<uint64_t>(file->reserved_bytes, file->cache.size()));
+  }
+  if (found->second.name_is_durable) {
+    replaced_.try_emplace(path, found->second);
+  }
+  nodes_.erase(found);
+}
+
 absl::StatusOr<DiskSpace> FaultyFileSystem::Space(const std::string&) {
   MutexLock lock(&mutex_);
   RETURN_IF_ERROR(CheckPower());
@@ -474,6 +535,9 @@ absl::Status FaultyFileSystem::SyncDirectoryLocked(const std::string& path) {
   for (auto& [each, node] : nodes_) {
     if (each != root_ && Parent(each) == path) node.name_is_durable = true;
   }
+  std::erase_if(replaced_, [&path](const auto& each) {
+    return Parent(each.first) == path;
+  });
   return absl::OkStatus();
 }
 

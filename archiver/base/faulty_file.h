@@ -46,6 +46,8 @@ class FaultyFileSystem final : public FileSystem {
     kReserve,
     kWrite,
     kTruncate,
+    kRename,
+    kRemove,
     kSync,
     kSyncDirectory,
   };
@@ -119,6 +121,10 @@ class FaultyFileSystem final : public FileSystem {
   absl::Status WriteFile(const std::string& path,
                          absl::string_view content) override
       ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Rename(const std::string& from, const std::string& to) override
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Remove(const std::string& path) override
+      ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<DiskSpace> Space(const std::string& path) override
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -153,6 +159,9 @@ class FaultyFileSystem final : public FileSystem {
   absl::Status Write(const std::string& path, File* file,
                      absl::string_view bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The name is another file's, or nobody's, until its folder is synced.
+  void ForgetName(const std::string& path)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status SetSize(const std::string& path, File* file, uint64_t size)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Sync(const std::string& path, File* file)
@@ -167,6 +176,9 @@ class FaultyFileSystem final : public FileSystem {
   mutable Mutex mutex_;
   CondVar syncs_changed_;
   std::map<std::string, Node> nodes_ ABSL_GUARDED_BY(mutex_);
+  // What the disk still has under names that were given away since their folder
+  // was synced.
+  std::map<std::string, Node> replaced_ ABSL_GUARDED_BY(mutex_);
   std::vector<Operation> history_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, Fault> faults_ ABSL_GUARDED_BY(mutex_);
   uint64_t cut_at_ ABSL_GUARDED_BY(mutex_) = UINT64_MAX;

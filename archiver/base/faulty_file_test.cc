@@ -169,6 +169,63 @@ TEST_F(FaultyFileTest, ASyncHangsUntilItIsLetGo) {
   EXPECT_EQ(files_.Reboot(Loss::kAll, 1)->Content("/r/a"), "x");
 }
 
+TEST_F(FaultyFileTest, ANameGivenAwayIsDurableOnceItsFolderIsSynced) {
+  ASSERT_TRUE(files_.WriteFile("/r/a", "old").ok());
+  ASSERT_TRUE(files_.WriteFile("/r/b", "gone").ok());
+  ASSERT_TRUE(ReplaceFile(&files_, "/r/a", "new").ok());
+  ASSERT_TRUE(files_.Remove("/r/b").ok());
+  EXPECT_EQ(files_.Content("/r/a"), "new");
+  EXPECT_EQ(files_.Content("/r/b"), std::nullopt);
+  EXPECT_THAT(files_.List("/r").value(), ElementsAre("a"));
+
+  EXPECT_EQ(files_.Reboot(Loss::kAll, 1)->Content("/r/a"), "old");
+  EXPECT_EQ(files_.Reboot(Loss::kAll, 1)->Content("/r/b"), "gone");
+  EXPECT_EQ(files_.Reboot(Loss::kNone, 1)->Content("/r/a"), "new");
+  EXPECT_EQ(files_.Reboot(Loss::kNone, 1)->Content("/r/b"), std::nullopt);
+  bool was_old = false;
+  bool was_new = false;
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    const auto content = files_.Reboot(Loss::kSectors, seed)->Content("/r/a");
+    ASSERT_TRUE(content == "old" || content == "new") << *content;
+    (content == "old" ? was_old : was_new) = true;
+  }
+  EXPECT_TRUE(was_old && was_new);
+
+  ASSERT_TRUE(files_.SyncDirectory("/r").ok());
+  EXPECT_EQ(files_.Reboot(Loss::kAll, 1)->Content("/r/a"), "new");
+  EXPECT_EQ(files_.Reboot(Loss::kAll, 1)->Content("/r/b"), std::nullopt);
+}
+
+TEST_F(FaultyFileTest, AFileIsReplacedWholeWhereverThePowerIsCut) {
+  ASSERT_TRUE(files_.WriteFile("/r/a", "old").ok());
+  const uint64_t before = files_.operations();
+  for (uint64_t step = 1;; ++step) {
+    auto copy = files_.Reboot(Loss::kAll, 1);
+    copy->CutPowerAt(step);
+    const bool replaced = ReplaceFile(copy.get(), "/r/a", "new").ok() &&
+                          copy->SyncDirectory("/r").ok();
+    for (uint64_t seed = 0; seed < 20; ++seed) {
+      for (const Loss loss : {Loss::kAll, Loss::kTail, Loss::kSectors}) {
+        const auto content = copy->Reboot(loss, seed)->Content("/r/a");
+        EXPECT_TRUE(content == "new" || (!replaced && content == "old"))
+            << step << *content;
+      }
+    }
+    if (replaced) break;
+    ASSERT_LT(step, 20u);
+  }
+  EXPECT_EQ(files_.operations(), before);
+}
+
+TEST_F(FaultyFileTest, AFolderIsRemovedOnlyEmpty) {
+  ASSERT_TRUE(files_.CreateDirectory("/r/d").ok());
+  ASSERT_TRUE(files_.WriteFile("/r/d/a", "").ok());
+  EXPECT_FALSE(files_.Remove("/r/d").ok());
+  EXPECT_TRUE(files_.Remove("/r/d/a").ok());
+  EXPECT_TRUE(files_.Remove("/r/d").ok());
+  EXPECT_TRUE(absl::IsNotFound(files_.Remove("/r/d")));
+}
+
 TEST_F(FaultyFileTest, ListsWhatIsInAFolder) {
   ASSERT_TRUE(files_.CreateDirectory("/r/d").ok());
   ASSERT_TRUE(files_.WriteFile("/r/d/b", "").ok());

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <utility>
@@ -242,6 +243,16 @@ class RealFileSystem final : public FileSystem {
                                                     : path.substr(0, slash));
   }
 
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    if (rename(from.c_str(), to.c_str()) != 0) return SystemError("name", to);
+    return absl::OkStatus();
+  }
+
+  absl::Status Remove(const std::string& path) override {
+    if (remove(path.c_str()) != 0) return SystemError("remove", path);
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<DiskSpace> Space(const std::string& path) override {
     struct statvfs info;
     if (statvfs(path.c_str(), &info) != 0) return SystemError("stat", path);
@@ -255,6 +266,20 @@ class RealFileSystem final : public FileSystem {
 FileSystem* FileSystem::Real() {
   static RealFileSystem file_system;
   return &file_system;
+}
+
+absl::Status ReplaceFile(FileSystem* file_system, const std::string& path,
+                         absl::string_view content) {
+  const std::string temporary = absl::StrCat(path, ".tmp");
+  const absl::Status removed = file_system->Remove(temporary);
+  if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
+  {
+    ASSIGN_OR_RETURN(const std::unique_ptr<AppendFile> file,
+                     file_system->OpenForAppend(temporary));
+    RETURN_IF_ERROR(file->Append({content}));
+    RETURN_IF_ERROR(file->Sync());
+  }
+  return file_system->Rename(temporary, path);
 }
 
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path,

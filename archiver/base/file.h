@@ -83,12 +83,26 @@ class FileSystem {
   // Writes a new file whole, syncs it and its directory.
   virtual absl::Status WriteFile(const std::string& path,
                                  absl::string_view content) = 0;
+  // Gives a file another name in one step; a file that has that name is gone.
+  // Durable once the folder of each name is synced.
+  virtual absl::Status Rename(const std::string& from,
+                              const std::string& to) = 0;
+  // Removes a file or an empty folder; NOT_FOUND if there is none. Durable once
+  // its folder is synced.
+  virtual absl::Status Remove(const std::string& path) = 0;
   // Of the file system that holds `path`.
   virtual absl::StatusOr<DiskSpace> Space(const std::string& path) = 0;
 
   // The machine's. Lives forever.
   static FileSystem* Real();
 };
+
+// Puts `content` in the place of the file `path`, or makes it: whoever reads
+// sees the old one or the new one whole, also after a power loss. The bytes are
+// synced; the name is durable once the folder is. A leftover of an attempt that
+// was cut short is `path` with ".tmp" behind it.
+absl::Status ReplaceFile(FileSystem* file_system, const std::string& path,
+                         absl::string_view content);
 
 // Reads a file whole; RESOURCE_EXHAUSTED if it is over `max_bytes`.
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path,

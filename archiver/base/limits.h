@@ -136,6 +136,94 @@ inline constexpr absl::Duration kNoSpaceRetry = absl::Milliseconds(200);
 inline constexpr absl::Duration kCommitStuck = absl::Seconds(5);
 inline constexpr absl::Duration kHealthCheck = absl::Milliseconds(500);
 
+// ---- Evidence ----
+// With news, a checkpoint is signed this often.
+inline constexpr absl::Duration kCheckpointEvery = absl::Milliseconds(500);
+// Records of a session that wait for a manifest to name them, 32 bytes each;
+// more notes are refused until there is media.
+inline constexpr size_t kMaxUnnamedRecords = 16'384;
+// Leaves that wait for the next checkpoint in memory; beyond it they are read
+// from the log again.
+inline constexpr size_t kTreeQueue_leaves = 65'536;
+// After an error of its disk the tree tries again.
+inline constexpr absl::Duration kTreeRetry = absl::Seconds(1);
+// A receipt waits so long for a checkpoint that proves it, and then goes
+// without.
+inline constexpr absl::Duration kReceiptProofWait = absl::Seconds(5);
+// Receipts that wait for their proof at once.
+inline constexpr size_t kMaxProofWaiters = 16'384;
+// A call that waits for a checkpoint.
+inline constexpr absl::Duration kCheckpointWait = absl::Seconds(10);
+inline constexpr size_t kMaxCheckpoint_bytes = 64 << 10;
+inline constexpr size_t kMaxWitnesses = 16;
+inline constexpr size_t kMaxSources = 10'000;
+inline constexpr size_t kMaxTimestamp_bytes = 64 << 10;
+inline constexpr size_t kMaxTimestamps = 1000;
+// Signatures of one note, and hashes of one proof: a tree of 2^64 leaves needs
+// no more.
+inline constexpr size_t kMaxNoteSignatures = 64;
+inline constexpr size_t kMaxProofHashes = 65;
+// Tiles that one walk over the tree keeps at hand.
+inline constexpr size_t kTileCache_tiles = 256;
+// Somebody who is not told of new checkpoints looks for them this often.
+inline constexpr absl::Duration kCheckpointPoll = absl::Milliseconds(50);
+// A time stamping authority has so long to answer.
+inline constexpr absl::Duration kTimestampTimeout = absl::Seconds(30);
+// A gateway signs what it sent of a track this often.
+inline constexpr absl::Duration kSourceDigestEvery = absl::Seconds(10);
+// Packets of one statement, and of one track whose hashes the archive keeps
+// until they are signed.
+inline constexpr size_t kMaxSourceRun_packets = 8192;
+// A bundle's evidence, checkpoint and proofs, as a verifier takes them.
+inline constexpr size_t kMaxEvidenceFile_bytes = size_t{256} << 20;
+inline constexpr size_t kMaxBundleFiles = 100'000;
+inline constexpr size_t kMaxBundlePath_bytes = 1024;
+// A bundle waits so long for cosignatures of the checkpoint that proves it, if
+// the archive has witnesses.
+inline constexpr absl::Duration kCosignatureWait = absl::Seconds(2);
+// How often whoever waits for a checkpoint or the index looks again.
+inline constexpr absl::Duration kBundlePoll = absl::Milliseconds(20);
+// Manifests that a bundle names for the chain alone, to save a proof.
+inline constexpr size_t kMaxBundleHole_manifests = 2;
+inline constexpr size_t kMaxBundleAnchors = 8;
+inline constexpr size_t kMaxReceipt_bytes = 1 << 20;
+inline constexpr size_t kMaxPublicKeys_bytes = 4 << 20;
+// What a verifier takes of a bundle: JSON values and how deep they lie in one
+// another, packets of one track and of all, packets that no player plays.
+inline constexpr size_t kMaxEvidenceValues = 8'000'000;
+inline constexpr size_t kMaxEvidenceDepth = 16;
+inline constexpr uint64_t kMaxTrackPackets = 64'000'000;
+inline constexpr uint64_t kMaxBundlePackets = 128'000'000;
+inline constexpr size_t kMaxBoundaryPackets = 1'000'000;
+inline constexpr size_t kVerifyRead_bytes = 1 << 20;
+// One allocation of libav while it reads a file that nobody vouches for yet.
+inline constexpr size_t kMaxLibavAllocation_bytes = size_t{512} << 20;
+// Rows of one table of a custody report, and statements of a verifier.
+inline constexpr size_t kMaxReportRows = 20'000;
+inline constexpr size_t kMaxReport_bytes = 64 << 20;
+inline constexpr size_t kMaxStatements = 2'000;
+// What `check` has read of a store and not yet looked at, and who hashes it.
+inline constexpr size_t kCheckQueue_bytes = 64 << 20;
+inline constexpr int kMaxCheckThreads = 16;
+// What a scan with bodies reads at a time.
+inline constexpr size_t kScanBodies_bytes = 4 << 20;
+// Records that came so shortly before the log's end may lack a checkpoint.
+inline constexpr absl::Duration kCheckpointLag = absl::Seconds(10);
+// Tiles that were not full when they were written and are still there.
+inline constexpr size_t kMaxPartialTiles = 10'000;
+inline constexpr size_t kMaxOutsideCheckpoints = 64;
+
+// ---- Keys ----
+// Locked memory for secrets, in steps; each secret takes 32 bytes of it.
+inline constexpr size_t kLockedMemoryStep_bytes = 256 << 10;
+inline constexpr size_t kMaxLockedMemory_bytes = 64 << 20;
+inline constexpr size_t kMaxRecipients = 64;
+inline constexpr size_t kMaxKeyFile_bytes = 64 << 10;
+// A command that gives a key or a passphrase.
+inline constexpr absl::Duration kKeyCommandTimeout = absl::Seconds(60);
+// Sessions whose keys one KeysChanged record names.
+inline constexpr size_t kRewrapsPerRecord = 1000;
+
 // ---- Index and queries ----
 inline constexpr size_t kMaxFilter_bytes = 8192;
 inline constexpr int kMaxFilterDepth = 32;

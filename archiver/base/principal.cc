@@ -29,12 +29,13 @@ namespace {
 constexpr absl::string_view kScheme = "diptych://";
 constexpr size_t kMaxName_bytes = 64;
 
-constexpr std::array<std::pair<Role, absl::string_view>, 5> kRoles = {{
+constexpr std::array<std::pair<Role, absl::string_view>, 6> kRoles = {{
     {Role::kGateway, "gateway"},
     {Role::kAuditor, "auditor"},
     {Role::kOperator, "operator"},
     {Role::kIndexer, "indexer"},
     {Role::kServer, "server"},
+    {Role::kWitness, "witness"},
 }};
 
 // Names go into records and log lines: nothing that would need quoting there.

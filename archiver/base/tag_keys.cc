@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/limits.h"
+#include "archiver/base/utf8.h"
 #include "proto/api/v1/common.pb.h"
 
 namespace diptych::base {
@@ -27,32 +28,6 @@ absl::Status BadTag(absl::string_view message) {
 
 bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
-
-// The length of the UTF-8 sequence that begins `text`, 0 if none does (RFC
-// 3629: no overlong forms, no surrogates, nothing above U+10FFFF).
-size_t Utf8Length(absl::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const auto continues = [&](size_t i, uint8_t low, uint8_t high) {
-    return i < text.size() && byte(i) >= low && byte(i) <= high;
-  };
-  const uint8_t first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return continues(1, 0x80, 0xbf) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    const uint8_t low = first == 0xe0 ? 0xa0 : 0x80;
-    const uint8_t high = first == 0xed ? 0x9f : 0xbf;
-    return continues(1, low, high) && continues(2, 0x80, 0xbf) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    const uint8_t low = first == 0xf0 ? 0x90 : 0x80;
-    const uint8_t high = first == 0xf4 ? 0x8f : 0xbf;
-    return continues(1, low, high) && continues(2, 0x80, 0xbf) &&
-                   continues(3, 0x80, 0xbf)
-               ? 4
-               : 0;
-  }
-  return 0;
-}
 
 }  // namespace
 

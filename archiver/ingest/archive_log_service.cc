@@ -15,6 +15,7 @@
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
 #include "archiver/base/principal.h"
+#include "archiver/base/sha256.h"
 #include "archiver/ingest/ingest_errors.h"
 #include "archiver/log/committer.h"
 #include "archiver/log/record.h"
@@ -145,8 +146,13 @@ grpc::ServerUnaryReactor* ArchiveLogService::AppendAccess(
     status = absl::InvalidArgumentError(
         "an access record is empty or over the limit");
   }
+  if (status.ok() && request->commitment().size() != base::kSha256_bytes) {
+    status = absl::InvalidArgumentError(
+        "an access record has a commitment of 32 bytes");
+  }
   if (status.ok()) {
     stored::v1::Access header;
+    header.set_commitment(request->commitment());
     header.set_record_time_us(absl::ToUnixMicros(clock_->Now()));
     status = committer_->Submit(
         {{log::RecordType::kAccess, header.SerializeAsString(),

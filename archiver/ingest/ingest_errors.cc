@@ -158,6 +158,47 @@ absl::Status BadNote(api::v1::Side side, uint64_t note,
       detail);
 }
 
+absl::Status UnknownSource(api::v1::Side side, uint64_t note,
+                           absl::string_view key_id) {
+  api::v1::ErrorDetail detail = Detail("SOURCE_UNKNOWN");
+  detail.set_side(side);
+  detail.set_sequence(note);
+  return base::MakeError(
+      kInvalid,
+      absl::StrCat("note ", note, " of side ", SideName(side),
+                   " is signed by a key that the archive does not know: ",
+                   absl::BytesToHexString(key_id)),
+      detail);
+}
+
+absl::Status BadSourceSignature(api::v1::Side side, uint64_t note,
+                                absl::string_view key_id) {
+  api::v1::ErrorDetail detail = Detail("SOURCE_SIGNATURE");
+  detail.set_side(side);
+  detail.set_sequence(note);
+  return base::MakeError(
+      kInvalid,
+      absl::StrCat("note ", note, " of side ", SideName(side),
+                   " is not signed by the key that it names: ",
+                   absl::BytesToHexString(key_id)),
+      detail);
+}
+
+absl::Status SourceMismatch(api::v1::Side side, uint64_t note,
+                            uint32_t track_id, uint64_t first_sequence,
+                            uint64_t last_sequence) {
+  api::v1::ErrorDetail detail = Detail("SOURCE_MISMATCH");
+  detail.set_side(side);
+  detail.set_track_id(track_id);
+  detail.set_sequence(note);
+  return base::MakeError(
+      kInvalid,
+      absl::StrCat("note ", note, " of side ", SideName(side), ": packets ",
+                   first_sequence, " to ", last_sequence, " of track ",
+                   track_id, " are not what was signed"),
+      detail);
+}
+
 absl::Status CloseMismatch(api::v1::Side side, uint64_t declared,
                            uint64_t received) {
   api::v1::ErrorDetail detail = Detail("CLOSE_MISMATCH");

@@ -38,6 +38,15 @@ absl::Status SequenceReused(api::v1::Side side, uint64_t sequence,
                             absl::string_view received_sha256);
 absl::Status BadNote(api::v1::Side side, uint64_t note,
                      absl::string_view message);
+// What a gateway signed: by a key that the archive does not know, not by that
+// key, not of the packets that came.
+absl::Status UnknownSource(api::v1::Side side, uint64_t note,
+                           absl::string_view key_id);
+absl::Status BadSourceSignature(api::v1::Side side, uint64_t note,
+                                absl::string_view key_id);
+absl::Status SourceMismatch(api::v1::Side side, uint64_t note,
+                            uint32_t track_id, uint64_t first_sequence,
+                            uint64_t last_sequence);
 absl::Status CloseMismatch(api::v1::Side side, uint64_t declared,
                            uint64_t received);
 absl::Status SideEnded(api::v1::Side side);

@@ -44,6 +44,7 @@ api::v1::Receipt MakeReceipt(absl::string_view archive_id,
   receipt.set_segments(closed.segments());
   receipt.set_manifest_sha256(closed.manifest_sha256());
   receipt.set_log_position(position);
+  receipt.set_closed_header(closed.SerializeAsString());
   return receipt;
 }
 

@@ -263,10 +263,7 @@ class RecordStream final : public RecordReactor {
     }
     ASSIGN_OR_RETURN(auto opened, registry_->Open(output_, open, gateway_));
     if (auto* receipt = std::get_if<api::v1::Receipt>(&opened)) {
-      api::v1::RecordResponse response;
-      *response.mutable_receipt() = std::move(*receipt);
-      output_->Send(std::move(response));
-      output_->Finish(absl::OkStatus());
+      registry_->GiveReceipt(std::move(*receipt), output_);
       return absl::OkStatus();
     }
     session_ = std::get<std::shared_ptr<Session>>(std::move(opened));

@@ -208,6 +208,14 @@ absl::Status CheckNote(api::v1::Side side, const api::v1::Note& note) {
                        "a clock anchor's source is too long");
       }
       return absl::OkStatus();
+    case api::v1::Note::kSourceDigest:
+      if (note.source_digest().signature().size() > 64 ||
+          note.source_digest().key_id().size() > 8) {
+        return BadNote(side, note.note_sequence(),
+                       "a source digest's signature has 64 bytes, its key's "
+                       "id 8");
+      }
+      return absl::OkStatus();
     case api::v1::Note::KIND_NOT_SET:
       break;
   }

@@ -23,6 +23,7 @@
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
 #include "archiver/base/status_macros.h"
+#include "archiver/evidence/digest.h"
 #include "archiver/ingest/ingest_errors.h"
 #include "archiver/ingest/request_check.h"
 #include "archiver/ingest/session_writer.h"
@@ -44,11 +45,14 @@ using log::RecordType;
 
 Session::Session(SessionContext* context, const base::Uuid& id,
                  std::function<void(const base::Uuid&)> on_closed)
-    : context_(context), id_(id), on_closed_(std::move(on_closed)) {}
+    : context_(context),
+      id_(id),
+      on_closed_(std::move(on_closed)),
+      source_check_(context->archive, id) {}
 
 absl::StatusOr<std::shared_ptr<Session>> Session::Create(
     SessionContext* context, const base::Uuid& id, int64_t start_time_us,
-    const std::string& gateway, const stored::v1::OpenSession* before,
+    const std::string& gateway, const UnfinishedSession* before,
     std::function<void(const base::Uuid&)> on_closed) {
   // The constructor is private, which std::make_shared can't reach.
   std::shared_ptr<Session> session =
@@ -58,7 +62,9 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(
 }
 
 absl::Status Session::Start(int64_t start_time_us, const std::string& gateway,
-                            const stored::v1::OpenSession* before) {
+                            const UnfinishedSession* unfinished) {
+  const stored::v1::OpenSession* const before =
+      unfinished == nullptr ? nullptr : &unfinished->session;
   const int64_t now_us = absl::ToUnixMicros(context_->clock->Now());
   SessionWriter::Start start;
   start.session_id = id_;
@@ -76,11 +82,13 @@ absl::Status Session::Start(int64_t start_time_us, const std::string& gateway,
     start.next_span = before->next_span();
     start.next_chunk = before->next_chunk();
     start.manifest_sha256 = before->manifest_sha256();
+    start.unnamed_records = unfinished->unnamed_records;
     first_segment = before->next_segment();
     for (const stored::v1::SideTotals& totals : before->sides()) {
       SideState& state = side(totals.side());
       state.totals = totals;
       state.received = state.durable = totals.last_sequence();
+      state.received_before = state.received;
       state.notes_received = state.notes_durable = totals.last_note();
       // Its gateway will be back: nobody may close the session without it.
       state.opened = state.received > 0 || state.notes_received > 0;
@@ -116,6 +124,8 @@ absl::Status Session::Start(int64_t start_time_us, const std::string& gateway,
   opened.set_record_time_us(now_us);
   opened.set_gateway(gateway);
   opened.set_resumed(resumed_);
+  opened.set_key_wraps_digest(
+      evidence::RecordDigest(wraps.type, wraps.header, wraps.body));
   writer_.emplace(std::move(start), std::move(sealer), context_->clock);
   ++commits_in_flight_;
   // If it can't be queued the session is not made at all.
@@ -137,9 +147,11 @@ void Session::OnKeysDurable(const absl::StatusOr<log::Position>& key_position,
   --commits_in_flight_;
   if (!key_position.ok()) return Fail(StorageFailed());
   opened.set_key_position(*key_position);
+  Record record = {RecordType::kSessionOpened, opened.SerializeAsString(), ""};
+  writer_->TakeAccountOf(record);
   ++commits_in_flight_;
   const absl::Status submitted = context_->log->Submit(
-      {{RecordType::kSessionOpened, opened.SerializeAsString(), ""}},
+      {std::move(record)},
       [self = shared_from_this()](
           const absl::StatusOr<std::vector<log::Position>>& positions) {
         self->OnOpenedDurable(positions.status());

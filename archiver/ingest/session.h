@@ -21,9 +21,12 @@
 #include "archiver/base/ids.h"
 #include "archiver/base/latency.h"
 #include "archiver/base/mutex.h"
+#include "archiver/evidence/leaf_prover.h"
 #include "archiver/ingest/coverage.h"
 #include "archiver/ingest/session_writer.h"
+#include "archiver/ingest/source_check.h"
 #include "archiver/ingest/track_clock.h"
+#include "archiver/ingest/unfinished_session.h"
 #include "archiver/log/committer.h"
 #include "archiver/log/record.h"
 #include "archiver/media/interleaver.h"
@@ -59,6 +62,8 @@ struct SessionContext {
   std::function<absl::Status()> admit;
   log::Committer* log = nullptr;
   log::Committer* key_store = nullptr;
+  // Proves receipts; null: they go without.
+  evidence::LeafProver* prover = nullptr;
   // Received and not yet durable, over all sessions.
   std::atomic<size_t> undurable_bytes = 0;
   // From a chunk's cut to its being durable.
@@ -79,7 +84,7 @@ class Session : public std::enable_shared_from_this<Session> {
   // closed durably; the session may be forgotten then.
   static absl::StatusOr<std::shared_ptr<Session>> Create(
       SessionContext* context, const base::Uuid& id, int64_t start_time_us,
-      const std::string& gateway, const stored::v1::OpenSession* before,
+      const std::string& gateway, const UnfinishedSession* before,
       std::function<void(const base::Uuid&)> on_closed);
 
   // Takes the sides over for `sink`, also from a stream that still lives: the
@@ -152,6 +157,8 @@ class Session : public std::enable_shared_from_this<Session> {
     std::shared_ptr<StreamSink> sink;
     uint64_t received = 0;
     uint64_t durable = 0;
+    // Numbers up to this one came to an earlier actor.
+    uint64_t received_before = 0;
     uint64_t notes_received = 0;
     uint64_t notes_durable = 0;
     uint64_t declared = 0;
@@ -184,7 +191,7 @@ class Session : public std::enable_shared_from_this<Session> {
           std::function<void(const base::Uuid&)> on_closed);
 
   absl::Status Start(int64_t start_time_us, const std::string& gateway,
-                     const stored::v1::OpenSession* before)
+                     const UnfinishedSession* before)
       ABSL_LOCKS_EXCLUDED(mutex_);
   void OnKeysDurable(const absl::StatusOr<log::Position>& key_position,
                      stored::v1::SessionOpened opened)
@@ -216,6 +223,10 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::Status TakeNote(stored::v1::Side side, const api::v1::Note& note,
                         stored::v1::NoteList* list,
                         std::vector<log::Record>* records)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Keeps the notes in the order of their numbers before a record of its own.
+  void FlushNotes(stored::v1::Side side, stored::v1::NoteList* list,
+                  std::vector<log::Record>* records)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SendOpened(const std::shared_ptr<StreamSink>& sink)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -280,6 +291,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::map<uint32_t, uint64_t> attachment_next_ ABSL_GUARDED_BY(mutex_);
   media::Interleaver interleaver_ ABSL_GUARDED_BY(mutex_);
   std::optional<SessionWriter> writer_ ABSL_GUARDED_BY(mutex_);
+  SourceCheck source_check_ ABSL_GUARDED_BY(mutex_);
   Coverage coverage_ ABSL_GUARDED_BY(mutex_);
   std::deque<PendingClock> pending_clocks_ ABSL_GUARDED_BY(mutex_);
   size_t clock_changes_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -17,6 +17,7 @@
 #include "archiver/base/sha256.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/base/tag_keys.h"
+#include "archiver/evidence/packet_line.h"
 #include "archiver/ingest/ingest_errors.h"
 #include "archiver/ingest/request_check.h"
 #include "archiver/ingest/session.h"
@@ -39,12 +40,13 @@ using google::protobuf::util::TimeUtil;
 using log::Record;
 
 // What makes a packet the same packet: everything that is archived of it.
-std::string PacketHash(const api::v1::Packet& packet) {
+std::string PacketHash(const api::v1::Packet& packet,
+                       const std::string& payload_sha256) {
   return base::Sha256(absl::StrCat(
       packet.track_id(), " ", packet.pts_us(), " ", packet.dts_us(), " ",
       packet.duration_us(), " ", packet.skip_start_samples(), " ",
       packet.skip_end_samples(), " ", packet.key_frame(), " ", packet.discard(),
-      " ", packet.payload()));
+      " ", payload_sha256));
 }
 
 media::PacketInfo ToInfo(const api::v1::Packet& packet) {
@@ -91,7 +93,7 @@ absl::Status Session::CheckReplay(SideState* state, stored::v1::Side s,
   if (found == state->window.end() || found->sequence != packet.sequence()) {
     context_->old_replays.fetch_add(1, std::memory_order_relaxed);
   } else {
-    const std::string hash = PacketHash(packet);
+    const std::string hash = PacketHash(packet, base::Sha256(packet.payload()));
     if (found->sha256 != hash) {
       return SequenceReused(ToWire(s), packet.sequence(), found->sha256, hash);
     }
@@ -152,7 +154,15 @@ absl::Status Session::OnPacket(const std::shared_ptr<StreamSink>& sink,
   Place(s, &track_state->second, &info);
   RETURN_IF_ERROR(failure_);
   state.received = packet.sequence();
-  state.window.push_back({packet.sequence(), PacketHash(packet)});
+  std::string payload_sha256 = base::Sha256(packet.payload());
+  source_check_.Take(
+      packet.track_id(), packet.sequence(), state.received_before,
+      {.pts_ms = evidence::ToMs(packet.pts_us()),
+       .key_frame = track_state->second.video && packet.key_frame(),
+       .payload_bytes = info.payload_bytes,
+       .payload_sha256 = payload_sha256});
+  state.window.push_back(
+      {packet.sequence(), PacketHash(packet, payload_sha256)});
   if (state.window.size() > limits::kReplayWindow_packets) {
     state.window.pop_front();
   }
@@ -160,6 +170,7 @@ absl::Status Session::OnPacket(const std::shared_ptr<StreamSink>& sink,
   pending.side = s;
   pending.info = info;
   pending.payload = std::move(*packet.mutable_payload());
+  pending.payload_sha256 = std::move(payload_sha256);
   pending.arrived = last_activity_;
   AddUndurable(HeldBytes(pending.payload.size(), 1));
   interleaver_.Push(std::move(pending));
@@ -255,7 +266,17 @@ absl::Status Session::TakeNote(stored::v1::Side s, const api::v1::Note& note,
                    "a side has no room for more notes");
   }
   RETURN_IF_ERROR(CheckNote(ToWire(s), note));
-  if (note.kind_case() == api::v1::Note::kAttachmentPart) {
+  if (!writer_->HasRoomForRecords()) {
+    return BadNote(ToWire(s), note.note_sequence(),
+                   "so many notes without media between them are not taken");
+  }
+  if (note.kind_case() == api::v1::Note::kSourceDigest) {
+    ASSIGN_OR_RETURN(stored::v1::SourceDigest digest,
+                     source_check_.Check(s, note.note_sequence(),
+                                         state.received, note.source_digest()));
+    FlushNotes(s, list, records);
+    records->push_back(writer_->WriteSourceDigest(std::move(digest)));
+  } else if (note.kind_case() == api::v1::Note::kAttachmentPart) {
     const api::v1::AttachmentPart& part = note.attachment_part();
     if (attachment_next_.size() >= limits::kMaxAttachmentsPerSession &&
         !attachment_next_.contains(part.attachment_id())) {
@@ -271,11 +292,7 @@ absl::Status Session::TakeNote(stored::v1::Side s, const api::v1::Note& note,
                      "an attachment's part does not follow the one before");
     }
     next->second += part.data().size();
-    // Keeps the notes in the order of their numbers.
-    if (list->notes_size() > 0) {
-      records->push_back(writer_->WriteNotes(s, *list));
-      list->Clear();
-    }
+    FlushNotes(s, list, records);
     records->push_back(writer_->WriteAttachmentPart(
         s, note.note_sequence(), part.attachment_id(), part.offset(),
         part.data()));
@@ -295,6 +312,13 @@ absl::Status Session::TakeNote(stored::v1::Side s, const api::v1::Note& note,
   return absl::OkStatus();
 }
 
+void Session::FlushNotes(stored::v1::Side s, stored::v1::NoteList* list,
+                         std::vector<Record>* records) {
+  if (list->notes_size() == 0) return;
+  records->push_back(writer_->WriteNotes(s, *list));
+  list->Clear();
+}
+
 absl::Status Session::OnNotes(const std::shared_ptr<StreamSink>& sink,
                               const api::v1::Notes& notes) {
   base::MutexLock lock(&mutex_);
@@ -308,7 +332,7 @@ absl::Status Session::OnNotes(const std::shared_ptr<StreamSink>& sink,
     status = TakeNote(s, note, &list, &records);
     if (!status.ok()) break;
   }
-  if (list.notes_size() > 0) records.push_back(writer_->WriteNotes(s, list));
+  FlushNotes(s, &list, &records);
   size_t bytes = 0;
   for (const Record& record : records) bytes += record.body.size();
   AddUndurable(bytes);

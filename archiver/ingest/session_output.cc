@@ -16,6 +16,7 @@
 #include "archiver/base/mutex.h"
 #include "archiver/ingest/ingest_errors.h"
 #include "archiver/ingest/receipt.h"
+#include "archiver/ingest/receipt_desk.h"
 #include "archiver/ingest/session.h"
 #include "archiver/ingest/session_writer.h"
 #include "archiver/ingest/stored_form.h"
@@ -145,6 +146,7 @@ void Session::TakeClocks(const std::vector<media::PendingPacket>& packets,
   for (const media::PendingPacket& packet : packets) {
     last[packet.side == kSides[0] ? 0 : 1] = packet.info.sequence;
   }
+  SessionWriter& writer = *writer_;
   // In the order of each side's packets.
   std::erase_if(pending_clocks_, [&](const PendingClock& pending) {
     const stored::v1::ClockChanged& changed = pending.changed;
@@ -153,6 +155,7 @@ void Session::TakeClocks(const std::vector<media::PendingPacket>& packets,
     }
     records->push_back(
         {RecordType::kClockChanged, changed.SerializeAsString(), ""});
+    writer.TakeAccountOf(records->back());
     return true;
   });
 }
@@ -228,6 +231,9 @@ void Session::BeginClose(stored::v1::CloseReason reason) {
   for (stored::v1::Gap& gap : coverage_.AtEnd()) {
     *closed.add_gaps() = std::move(gap);
   }
+  for (std::string& digest : writer_->TakeUnnamedRecords()) {
+    closed.add_records(std::move(digest));
+  }
   records.push_back(
       {RecordType::kSessionClosed, closed.SerializeAsString(), ""});
   state_ = State::kClosing;
@@ -242,14 +248,10 @@ void Session::BeginClose(stored::v1::CloseReason reason) {
           --self->commits_in_flight_;
           if (!positions.ok()) return self->Fail(StorageFailed());
           self->state_ = State::kClosed;
-          for (const auto& sink : self->Sinks()) {
-            api::v1::RecordResponse response;
-            *response.mutable_receipt() =
-                MakeReceipt(self->context_->archive->archive_id(),
-                            start_time_us, closed, positions->back());
-            sink->Send(std::move(response));
-            sink->Finish(absl::OkStatus());
-          }
+          GiveReceipt(self->context_->prover,
+                      MakeReceipt(self->context_->archive->archive_id(),
+                                  start_time_us, closed, positions->back()),
+                      self->Sinks());
           for (SideState& state : self->sides_) state.sink = nullptr;
         }
         self->on_closed_(self->id_);

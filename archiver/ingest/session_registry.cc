@@ -24,13 +24,13 @@
 #include "archiver/base/log_line.h"
 #include "archiver/base/mutex.h"
 #include "archiver/base/status_macros.h"
-#include "archiver/evidence/manifest.h"
-#include "archiver/ingest/coverage.h"
 #include "archiver/ingest/ingest_errors.h"
 #include "archiver/ingest/receipt.h"
+#include "archiver/ingest/receipt_desk.h"
 #include "archiver/ingest/request_check.h"
 #include "archiver/ingest/session.h"
 #include "archiver/ingest/session_state.h"
+#include "archiver/ingest/unfinished_session.h"
 #include "archiver/log/committer.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/open_sessions.h"
@@ -50,68 +50,6 @@ bool IsPlausible(const google::protobuf::Timestamp& time) {
   constexpr int64_t kEndOf9999_s = 253'402'300'799;
   return time.seconds() >= 0 && time.seconds() <= kEndOf9999_s &&
          time.nanos() >= 0 && time.nanos() < 1'000'000'000;
-}
-
-// The manifests of the chunks that none names yet, one for each segment.
-absl::StatusOr<std::vector<Record>> CompleteManifests(
-    const stored::v1::OpenSession& session, const log::LogReader& log,
-    int64_t now_us) {
-  std::map<uint32_t, stored::v1::Segment> segments;
-  for (const stored::v1::PendingChunk& pending : session.pending_chunks()) {
-    stored::v1::Segment& segment = segments[pending.segment()];
-    if (segment.chunks_size() == 0) {
-      segment.set_session_id(session.session_id());
-      segment.set_epoch(pending.epoch());
-      segment.set_span(pending.span());
-      segment.set_segment(pending.segment());
-      segment.set_window_start_us(pending.window_start_us());
-      segment.set_window_end_us(pending.window_end_us());
-      segment.set_start_us(pending.start_us());
-      segment.set_end_us(pending.end_us());
-      segment.set_recovered(true);
-      segment.set_record_time_us(now_us);
-    }
-    segment.set_window_start_us(
-        std::min(segment.window_start_us(), pending.window_start_us()));
-    segment.set_window_end_us(
-        std::max(segment.window_end_us(), pending.window_end_us()));
-    segment.set_start_us(std::min(segment.start_us(), pending.start_us()));
-    segment.set_end_us(std::max(segment.end_us(), pending.end_us()));
-    ASSIGN_OR_RETURN(const log::StoredRecord chunk,
-                     log.Read(pending.position()));
-    stored::v1::SegmentChunk* digest = segment.add_chunks();
-    digest->set_chunk(pending.chunk());
-    digest->set_body_sha256(evidence::BodyHash(chunk.body));
-  }
-  std::vector<Record> records;
-  std::string previous = session.manifest_sha256();
-  for (auto& [number, segment] : segments) {
-    segment.set_previous_manifest_sha256(previous);
-    Record record = {RecordType::kSegment, segment.SerializeAsString(), ""};
-    previous = evidence::ManifestHash(record.header);
-    records.push_back(std::move(record));
-  }
-  return records;
-}
-
-// The closing record of a session that no actor holds.
-Record AbandonedRecord(const stored::v1::OpenSession& session, int64_t now_us) {
-  stored::v1::SessionClosed closed;
-  closed.set_session_id(session.session_id());
-  closed.set_epoch(session.epoch());
-  closed.set_reason(stored::v1::CLOSE_REASON_ABANDONED);
-  closed.set_record_time_us(now_us);
-  *closed.mutable_sides() = session.sides();
-  Coverage coverage;
-  for (const stored::v1::SideTotals& totals : session.sides()) {
-    if (totals.packets() > 0) coverage.Restore(totals.side(), totals.end_us());
-  }
-  for (stored::v1::Gap& gap : coverage.AtEnd()) {
-    *closed.add_gaps() = std::move(gap);
-  }
-  closed.set_segments(session.next_segment());
-  closed.set_manifest_sha256(session.manifest_sha256());
-  return {RecordType::kSessionClosed, closed.SerializeAsString(), ""};
 }
 
 }  // namespace
@@ -158,8 +96,12 @@ absl::Status SessionRegistry::Start(SessionContext* context,
     base::MutexLock lock(&log_mutex_);
     const int64_t now_us = absl::ToUnixMicros(context_->clock->Now());
     for (const auto& [id, session] : log_sessions_.open()) {
+      if (session.pending_chunks().empty()) continue;
+      absl::StatusOr<UnfinishedSession> unfinished =
+          ReadUnfinished(session, log);
       absl::StatusOr<std::vector<Record>> records =
-          CompleteManifests(session, log, now_us);
+          unfinished.ok() ? CompleteManifests(&*unfinished, log, now_us)
+                          : unfinished.status();
       if (!records.ok()) {
         // Damaged chunks: nothing is attested that can't be read. The other
         // sessions go on.
@@ -200,7 +142,7 @@ SessionRegistry::Open(const std::shared_ptr<StreamSink>& sink,
     base::MutexLock lock(&mutex_);
     if (draining_) return ingest::Draining();
     const auto living = sessions_.find(*id);
-    if (closing_.contains(*id) ||
+    if (closing_.contains(*id) || degrading_.contains(*id) ||
         (living != sessions_.end() && living->second->failed() &&
          !living->second->settled())) {
       return Settling();
@@ -217,7 +159,7 @@ SessionRegistry::Open(const std::shared_ptr<StreamSink>& sink,
                              closed->position());
         }
       }
-      ASSIGN_OR_RETURN(const std::optional<stored::v1::OpenSession> before,
+      ASSIGN_OR_RETURN(const std::optional<UnfinishedSession> before,
                        FindOpen(*id));
       // A session that is open already goes on whatever happens.
       if (!before.has_value()) RETURN_IF_ERROR(Admit());
@@ -234,6 +176,11 @@ SessionRegistry::Open(const std::shared_ptr<StreamSink>& sink,
   return session;
 }
 
+void SessionRegistry::GiveReceipt(
+    api::v1::Receipt receipt, const std::shared_ptr<StreamSink>& sink) const {
+  ingest::GiveReceipt(context_->prover, std::move(receipt), {sink});
+}
+
 absl::Status SessionRegistry::Admit() const {
   if (sessions_.size() >= limits::kMaxOpenSessions) return TooManySessions();
   if (context_->undurable_bytes.load(std::memory_order_relaxed) >
@@ -243,24 +190,25 @@ absl::Status SessionRegistry::Admit() const {
   return context_->admit ? context_->admit() : absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<stored::v1::OpenSession>>
-SessionRegistry::FindOpen(const base::Uuid& id) {
+absl::StatusOr<std::optional<UnfinishedSession>> SessionRegistry::FindOpen(
+    const base::Uuid& id) {
   std::optional<stored::v1::OpenSession> session;
   {
     base::MutexLock log_lock(&log_mutex_);
     const auto found = log_sessions_.open().find(id);
     if (found != log_sessions_.open().end()) session = found->second;
   }
-  if (!session.has_value() || session->pending_chunks().empty()) return session;
+  if (!session.has_value()) return std::nullopt;
+  ASSIGN_OR_RETURN(UnfinishedSession unfinished,
+                   ReadUnfinished(*session, *log_));
+  if (session->pending_chunks().empty()) return unfinished;
   ASSIGN_OR_RETURN(
       std::vector<Record> manifests,
-      CompleteManifests(*session, *log_,
+      CompleteManifests(&unfinished, *log_,
                         absl::ToUnixMicros(context_->clock->Now())));
-  session->set_manifest_sha256(evidence::ManifestHash(manifests.back().header));
-  session->clear_pending_chunks();
   // Ahead of whatever the next actor writes.
   RETURN_IF_ERROR(context_->log->Submit(std::move(manifests), nullptr));
-  return session;
+  return unfinished;
 }
 
 void SessionRegistry::ForgetFailed(const std::shared_ptr<Session>& session) {
@@ -317,6 +265,7 @@ void SessionRegistry::DegradeOrphans() {
   base::MutexLock lock(&mutex_);
   if (draining_) return;
   std::vector<Record> records;
+  std::vector<base::Uuid> degraded;
   {
     base::MutexLock log_lock(&log_mutex_);
     for (const auto& [id, session] : log_sessions_.open()) {
@@ -343,12 +292,20 @@ void SessionRegistry::DegradeOrphans() {
         }
       }
       records.push_back(MakeStateRecord(change));
+      degraded.push_back(id);
     }
   }
   if (records.empty()) return;
-  const absl::Status submitted =
-      context_->log->Submit(std::move(records), nullptr);
+  // Until the log has them, no actor can name them in a manifest.
+  degrading_.insert(degraded.begin(), degraded.end());
+  const absl::Status submitted = context_->log->Submit(
+      std::move(records),
+      [this, degraded](const absl::StatusOr<std::vector<log::Position>>&) {
+        base::MutexLock done_lock(&mutex_);
+        for (const base::Uuid& id : degraded) degrading_.erase(id);
+      });
   if (!submitted.ok()) {
+    for (const base::Uuid& id : degraded) degrading_.erase(id);
     // The disk has failed or is behind, which is said elsewhere.
     said_degraded_.clear();
     next_orphan_check_ += limits::kOrphanRetry;
@@ -364,6 +321,7 @@ void SessionRegistry::CloseAbandoned() {
       base::MutexLock log_lock(&log_mutex_);
       for (const auto& [id, session] : log_sessions_.open()) {
         if (!sessions_.contains(id) && !closing_.contains(id) &&
+            !degrading_.contains(id) &&
             now_us - session.last_record_time_us() >=
                 absl::ToInt64Microseconds(limits::kAbandonAfter)) {
           abandoned.push_back(id);

@@ -17,6 +17,7 @@
 #include "archiver/base/ids.h"
 #include "archiver/base/mutex.h"
 #include "archiver/ingest/session.h"
+#include "archiver/ingest/unfinished_session.h"
 #include "archiver/log/committer.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/open_sessions.h"
@@ -50,6 +51,10 @@ class SessionRegistry {
       const std::shared_ptr<StreamSink>& sink, const api::v1::Open& open,
       const std::string& gateway) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Sends it to `sink` with its proof, and ends the stream.
+  void GiveReceipt(api::v1::Receipt receipt,
+                   const std::shared_ptr<StreamSink>& sink) const;
+
   // Ends the registry's own thread: no session is looked at any more.
   void StopTicking() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -67,7 +72,7 @@ class SessionRegistry {
   void CloseAbandoned() ABSL_LOCKS_EXCLUDED(mutex_, log_mutex_);
   // What the log says of a session that is open and that no actor holds, with
   // the manifests completed that its last actor left undone.
-  absl::StatusOr<std::optional<stored::v1::OpenSession>> FindOpen(
+  absl::StatusOr<std::optional<UnfinishedSession>> FindOpen(
       const base::Uuid& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
       ABSL_LOCKS_EXCLUDED(log_mutex_);
   void Forget(const base::Uuid& id) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -89,6 +94,8 @@ class SessionRegistry {
       ABSL_GUARDED_BY(mutex_);
   // Their closing record is on its way.
   std::set<base::Uuid> closing_ ABSL_GUARDED_BY(mutex_);
+  // That they are degraded is on its way to the log.
+  std::set<base::Uuid> degrading_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   // Orphans whose state has been recorded, so that it is once.

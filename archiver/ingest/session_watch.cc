@@ -75,6 +75,7 @@ void Session::ChangeState(stored::v1::SessionState state,
                        .troubles = troubles_,
                        .start_time_us = start_time_us_,
                        .now_us = absl::ToUnixMicros(context_->clock->Now())}));
+  writer_->TakeAccountOf(records.back());
   Commit(std::move(records), 0);
 }
 

@@ -18,11 +18,13 @@
 #include "archiver/base/clock.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/status_macros.h"
-#include "archiver/evidence/manifest.h"
+#include "archiver/evidence/digest.h"
+#include "archiver/evidence/packet_line.h"
 #include "archiver/log/record.h"
 #include "archiver/media/interleaver.h"
 #include "archiver/media/matroska_muxer.h"
 #include "archiver/media/packet_table.h"
+#include "archiver/seal/ratchet.h"
 #include "archiver/seal/session_sealer.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "proto/stored/v1/records.pb.h"
@@ -102,9 +104,15 @@ absl::Status SessionWriter::StartSpan(std::vector<Record>* records,
   span.set_segment(sealer_.segment());
   span.set_span(span_);
   span.set_record_time_us(NowUs());
+  const std::string described = description.SerializeAsString();
+  span.set_commitment(
+      evidence::SpanCommitment(sealer_.SaltOf(stored::v1::KEY_CLASS_METADATA,
+                                              seal::SaltKind::kSpan, span_),
+                               session_bytes(), span_, described));
   Record record = {RecordType::kSpanStarted, span.SerializeAsString(), ""};
   record.body = sealer_.Seal(stored::v1::KEY_CLASS_METADATA, record.type,
-                             record.header, description.SerializeAsString());
+                             record.header, described);
+  TakeAccountOf(record);
   records->push_back(std::move(record));
   return absl::OkStatus();
 }
@@ -177,6 +185,7 @@ absl::Status SessionWriter::WriteChunk(
   chunk.set_start_us(start_us);
   chunk.set_end_us(end_us);
   for (auto& [side, totals] : sides) *chunk.add_sides() = std::move(totals);
+  AddLeaves(packets, &chunk);
 
   ASSIGN_OR_RETURN(const std::string clusters, muxer_->Flush());
   Record record = {RecordType::kChunk, chunk.SerializeAsString(), ""};
@@ -201,13 +210,50 @@ absl::Status SessionWriter::WriteChunk(
   segment_.set_end_us(std::max(segment_.end_us(), end_us));
   stored::v1::SegmentChunk* digest = segment_.add_chunks();
   digest->set_chunk(chunk.chunk());
-  digest->set_body_sha256(evidence::BodyHash(record.body));
+  digest->set_digest(
+      evidence::RecordDigest(record.type, record.header, record.body));
   records->push_back(std::move(record));
   if (*segment_limit_us() <= window_end_us ||
       segment_.chunks_size() >= limits::kSegmentMaxChunks) {
     EndSegment(records);
   }
   return absl::OkStatus();
+}
+
+void SessionWriter::AddLeaves(const std::vector<media::PendingPacket>& packets,
+                              stored::v1::Chunk* chunk) {
+  struct Leaf {
+    stored::v1::Side side = stored::v1::SIDE_UNSPECIFIED;
+    bool video = false;
+    evidence::TrackLeaf lines;
+  };
+  std::map<uint32_t, Leaf> leaves;
+  for (const media::PendingPacket& packet : packets) {
+    const auto [leaf, added] = leaves.try_emplace(packet.info.track_id);
+    if (added) {
+      leaf->second.side = packet.side;
+      leaf->second.video = IsVideo(tracks_, packet.info.track_id);
+    }
+    leaf->second.lines.Add(
+        {.pts_ms = evidence::ToMs(packet.info.pts_us),
+         .key_frame = leaf->second.video && packet.info.key_frame,
+         .payload_bytes = static_cast<uint32_t>(packet.payload.size()),
+         .payload_sha256 = packet.payload_sha256});
+  }
+  for (const auto& [track_id, leaf] : leaves) {
+    std::string& salt = track_salts_[track_id];
+    if (salt.empty()) {
+      salt = sealer_.SaltOf(stored::v1::KEY_CLASS_MEDIA, seal::SaltKind::kTrack,
+                            track_id);
+    }
+    stored::v1::ChunkTrack* named = chunk->add_tracks();
+    named->set_track_id(track_id);
+    named->set_side(leaf.side);
+    named->set_leaf(leaf.lines.Finish(evidence::ChunkSalt(salt, chunk->chunk()),
+                                      session_bytes(), chunk->chunk(),
+                                      track_id));
+  }
+  segment_tracks_.Add(*chunk);
 }
 
 std::optional<int64_t> SessionWriter::segment_limit_us() const {
@@ -219,11 +265,17 @@ void SessionWriter::EndSegment(std::vector<Record>* records) {
   if (segment_.chunks_size() == 0) return;
   segment_.set_previous_manifest_sha256(start_.manifest_sha256);
   segment_.set_record_time_us(NowUs());
+  segment_tracks_.WriteTo(&segment_);
+  for (std::string& digest : TakeUnnamedRecords()) {
+    segment_.add_records(std::move(digest));
+  }
   Record record = {RecordType::kSegment, segment_.SerializeAsString(), ""};
   start_.manifest_sha256 = evidence::ManifestHash(record.header);
   records->push_back(std::move(record));
   segment_.Clear();
   segment_videos_.clear();
+  segment_tracks_.Clear();
+  track_salts_.clear();
   sealer_.NextSegment();
 }
 
@@ -237,9 +289,17 @@ Record SessionWriter::WriteNotes(stored::v1::Side side,
   header.set_first_note(notes.notes(0).note());
   header.set_last_note(notes.notes(notes.notes_size() - 1).note());
   header.set_record_time_us(NowUs());
+  for (const stored::v1::Note& note : notes.notes()) {
+    const auto side_number = static_cast<uint8_t>(side);
+    header.add_commitments(evidence::NoteCommitment(
+        sealer_.SaltOf(stored::v1::KEY_CLASS_METADATA, seal::SaltKind::kNote,
+                       seal::NoteSaltId(side_number, note.note())),
+        session_bytes(), side_number, note.note(), note.SerializeAsString()));
+  }
   Record record = {RecordType::kNotes, header.SerializeAsString(), ""};
   record.body = sealer_.Seal(stored::v1::KEY_CLASS_METADATA, record.type,
                              record.header, notes.SerializeAsString());
+  TakeAccountOf(record);
   return record;
 }
 
@@ -256,10 +316,38 @@ Record SessionWriter::WriteAttachmentPart(stored::v1::Side side, uint64_t note,
   header.set_attachment_id(attachment_id);
   header.set_offset(offset);
   header.set_record_time_us(NowUs());
+  header.set_commitment(evidence::PartCommitment(
+      sealer_.SaltOf(stored::v1::KEY_CLASS_MEDIA,
+                     seal::SaltKind::kAttachmentPart,
+                     seal::NoteSaltId(static_cast<uint8_t>(side), note)),
+      session_bytes(), attachment_id, offset, data));
   Record record = {RecordType::kAttachmentPart, header.SerializeAsString(), ""};
   record.body = sealer_.Seal(stored::v1::KEY_CLASS_MEDIA, record.type,
                              record.header, data);
+  TakeAccountOf(record);
   return record;
+}
+
+Record SessionWriter::WriteSourceDigest(stored::v1::SourceDigest digest) {
+  digest.set_session_id(session_bytes());
+  digest.set_epoch(start_.epoch);
+  digest.set_record_time_us(NowUs());
+  Record record = {RecordType::kSourceDigest, digest.SerializeAsString(), ""};
+  TakeAccountOf(record);
+  return record;
+}
+
+void SessionWriter::TakeAccountOf(const Record& record) {
+  start_.unnamed_records.push_back(
+      evidence::RecordDigest(record.type, record.header, record.body));
+}
+
+std::vector<std::string> SessionWriter::TakeUnnamedRecords() {
+  return std::exchange(start_.unnamed_records, {});
+}
+
+bool SessionWriter::HasRoomForRecords() const {
+  return start_.unnamed_records.size() < limits::kMaxUnnamedRecords;
 }
 
 }  // namespace diptych::ingest

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -15,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "archiver/base/clock.h"
 #include "archiver/base/ids.h"
+#include "archiver/evidence/segment_tracks.h"
 #include "archiver/log/record.h"
 #include "archiver/media/interleaver.h"
 #include "archiver/media/matroska_muxer.h"
@@ -35,6 +37,8 @@ class SessionWriter {
     uint32_t next_span = 0;
     uint32_t next_chunk = 0;
     std::string manifest_sha256;
+    // Digests of the session's records that no manifest names yet.
+    std::vector<std::string> unnamed_records;
   };
 
   // `sealer` is at the session's next segment. `clock` must outlive this.
@@ -55,14 +59,24 @@ class SessionWriter {
                           const std::vector<stored::v1::Gap>& gaps,
                           std::vector<log::Record>* records);
 
-  // Ends the open segment, if there is one: its manifest, and new keys.
+  // Ends the open segment, if there is one: its manifest, and new keys. The
+  // manifest names all records that were returned or told of before.
   void EndSegment(std::vector<log::Record>* records);
 
   log::Record WriteNotes(stored::v1::Side side,
                          const stored::v1::NoteList& notes);
+  log::Record WriteSourceDigest(stored::v1::SourceDigest digest);
   log::Record WriteAttachmentPart(stored::v1::Side side, uint64_t note,
                                   uint32_t attachment_id, uint64_t offset,
                                   absl::string_view data);
+
+  // Tells of a record of the session that somebody else has made and submits
+  // now: the next manifest names it.
+  void TakeAccountOf(const log::Record& record);
+  // What no manifest names, for the record that closes the session.
+  std::vector<std::string> TakeUnnamedRecords();
+  // False: no more notes before there is media, whose manifest names them.
+  bool HasRoomForRecords() const;
 
   // Where the open segment would be full; nullopt if none is open.
   std::optional<int64_t> segment_limit_us() const;
@@ -75,6 +89,9 @@ class SessionWriter {
   absl::Status StartSpan(std::vector<log::Record>* records, int64_t start_us);
   bool FitsOpenSegment(int64_t window_start_us, int64_t window_end_us) const;
   int64_t NowUs() const;
+  // Hashes the chunk's packets of each track, under salts of their own.
+  void AddLeaves(const std::vector<media::PendingPacket>& packets,
+                 stored::v1::Chunk* chunk);
   std::string session_bytes() const {
     return std::string(start_.session_id.bytes());
   }
@@ -99,6 +116,9 @@ class SessionWriter {
   stored::v1::Segment segment_;
   // Video tracks that have a packet in it.
   std::set<uint32_t> segment_videos_;
+  evidence::SegmentTracks segment_tracks_;
+  // The open segment's salts, by track id.
+  std::map<uint32_t, std::string> track_salts_;
 };
 
 }  // namespace diptych::ingest

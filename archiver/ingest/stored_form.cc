@@ -87,6 +87,7 @@ stored::v1::Note ToStored(const api::v1::Note& note) {
       break;
     }
     case api::v1::Note::kAttachmentPart:
+    case api::v1::Note::kSourceDigest:
     case api::v1::Note::KIND_NOT_SET:
       break;
   }

@@ -34,7 +34,9 @@ constexpr absl::string_view kVolumeSuffix = ".vol";
 // cost a system call each.
 class Window {
  public:
-  Window(base::ReadFile* file, uint64_t limit) : file_(file), limit_(limit) {}
+  Window(base::ReadFile* file, uint64_t limit,
+         size_t block_bytes = limits::kScanBlock_bytes)
+      : file_(file), limit_(limit), block_bytes_(block_bytes) {}
 
   // Up to `size` bytes from `offset`; fewer only at the limit. Valid until the
   // next call.
@@ -43,7 +45,7 @@ class Window {
     size = std::min<uint64_t>(size, limit_ - offset);
     if (offset < start_ || offset + size > start_ + buffer_.size()) {
       const size_t wanted = std::min<uint64_t>(
-          std::max(size, limits::kScanBlock_bytes), limit_ - offset);
+          std::max(size, block_bytes_), limit_ - offset);
       RETURN_IF_ERROR(file_->Read(offset, wanted, &buffer_));
       start_ = offset;
     }
@@ -53,6 +55,7 @@ class Window {
  private:
   base::ReadFile* const file_;
   const uint64_t limit_;
+  const size_t block_bytes_;
   uint64_t start_ = 0;
   std::string buffer_;
 };
@@ -195,7 +198,7 @@ absl::StatusOr<std::vector<VolumeInfo>> LogReader::ListVolumes() const {
 
 absl::StatusOr<Position> LogReader::Scan(
     const ScanOptions& options,
-    const std::function<absl::Status(const StoredRecord&)>& on_record,
+    const std::function<absl::Status(StoredRecord&&)>& on_record,
     const std::function<absl::Status(const Damage&)>& on_damage) const {
   Position position = options.from;
   ASSIGN_OR_RETURN(const std::vector<VolumeInfo> volumes, ListVolumes());
@@ -218,7 +221,7 @@ absl::StatusOr<Position> LogReader::Scan(
     ASSIGN_OR_RETURN(const std::shared_ptr<OpenVolume> open,
                      FindVolume(volume.base));
     const Position end = std::min(volume_end, options.until);
-    Window window(open->file.get(), end - volume.base);
+    Window window(open->file.get(), end - volume.base, options.block_bytes);
     while (position < end) {
       const uint64_t offset = position - volume.base;
       std::string problem;
@@ -227,6 +230,7 @@ absl::StatusOr<Position> LogReader::Scan(
                        window.Get(offset, kFrame_bytes));
       const absl::StatusOr<Frame> frame = DecodeFrame(frame_bytes, position);
       StoredRecord record;
+      bool body_damaged = false;
       if (!frame.ok()) {
         problem = std::string(frame.status().message());
       } else if (position + frame->record_bytes() > end) {
@@ -245,14 +249,18 @@ absl::StatusOr<Position> LogReader::Scan(
         }
         // A snapshot is needed to understand what follows, and is small.
         const bool with_body =
-            options.bodies || frame->type == RecordType::kSnapshot;
+            frame->type == RecordType::kSnapshot ||
+            (options.bodies && (!options.wants_body ||
+                                options.wants_body(frame->type, position)));
         if (problem.empty() && with_body) {
           ASSIGN_OR_RETURN(
               const absl::string_view body,
               window.Get(offset + kFrame_bytes + frame->header_bytes,
                          frame->body_bytes));
-          record.body = std::string(body);
-          if (Crc32c(record.body) != frame->body_crc32c) {
+          body_damaged = Crc32c(body) != frame->body_crc32c;
+          if (!body_damaged) {
+            record.body = std::string(body);
+          } else if (!options.on_damaged_body) {
             problem = "body checksum differs";
           }
         }
@@ -262,8 +270,10 @@ absl::StatusOr<Position> LogReader::Scan(
                                        end - volume.base);
       }
       if (problem.empty()) {
-        RETURN_IF_ERROR(on_record(record));
         position = record.end;
+        RETURN_IF_ERROR(body_damaged
+                            ? options.on_damaged_body(std::move(record))
+                            : on_record(std::move(record)));
         continue;
       }
       if (bad_until == 0) {

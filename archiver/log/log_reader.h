@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "archiver/base/file.h"
+#include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
 #include "archiver/log/record.h"
 
@@ -56,6 +57,14 @@ class LogReader {
     Position until = UINT64_MAX;
     // False: bodies are neither read nor verified; StoredRecord::body is empty.
     bool bodies = true;
+    // With bodies: false for a record whose body is not wanted after all. Not
+    // asked for snapshots, which always come whole.
+    std::function<bool(RecordType type, Position position)> wants_body;
+    // Takes a record whose body alone is damaged, without the body; then this
+    // is no damage. Without it, it is.
+    std::function<absl::Status(StoredRecord&&)> on_damaged_body;
+    // What is read at a time.
+    size_t block_bytes = limits::kScanBlock_bytes;
   };
 
   // Calls `on_record` for every whole record in order, and `on_damage` for what
@@ -64,7 +73,7 @@ class LogReader {
   // after the damage that follows it.
   absl::StatusOr<Position> Scan(
       const ScanOptions& options,
-      const std::function<absl::Status(const StoredRecord&)>& on_record,
+      const std::function<absl::Status(StoredRecord&&)>& on_record,
       const std::function<absl::Status(const Damage&)>& on_damage) const;
 
   // In order of their positions, as the folder is now.

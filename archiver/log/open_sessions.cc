@@ -13,7 +13,7 @@
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/status_macros.h"
-#include "archiver/evidence/manifest.h"
+#include "archiver/evidence/digest.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/record.h"
 #include "proto/stored/v1/records.pb.h"
@@ -107,6 +107,7 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
   switch (type) {
     case RecordType::kVolumeHeader:
     case RecordType::kAccess:
+    case RecordType::kKeysChanged:
     case RecordType::kKeyWraps:
       return absl::OkStatus();
     case RecordType::kSnapshot: {
@@ -138,6 +139,7 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
       session.set_key_position(opened.key_position());
       session.set_last_record_time_us(opened.record_time_us());
       session.set_gateway(opened.gateway());
+      session.add_pending_records(position);
       if (!opened.resumed()) {
         session.set_start_time_us(opened.start_time_us());
         session.set_state(stored::v1::SESSION_STATE_OPEN);
@@ -159,6 +161,7 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
       ASSIGN_OR_RETURN(stored::v1::OpenSession* const session,
                        Find(span.session_id()));
       session->set_next_span(std::max(session->next_span(), span.span() + 1));
+      session->add_pending_records(position);
       return absl::OkStatus();
     }
     case RecordType::kChunk: {
@@ -193,6 +196,7 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
                        Find(notes.session_id()));
       stored::v1::SideTotals* side = MutableSide(session, notes.side());
       side->set_last_note(std::max(side->last_note(), notes.last_note()));
+      session->add_pending_records(position);
       session->set_last_record_time_us(notes.record_time_us());
       return absl::OkStatus();
     }
@@ -203,6 +207,7 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
                        Find(part.session_id()));
       stored::v1::SideTotals* side = MutableSide(session, part.side());
       side->set_last_note(std::max(side->last_note(), part.note()));
+      session->add_pending_records(position);
       session->set_last_record_time_us(part.record_time_us());
       return absl::OkStatus();
     }
@@ -221,6 +226,8 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
                                     }),
                      pending->end());
       session->set_manifest_sha256(evidence::ManifestHash(header));
+      // It names them all.
+      session->clear_pending_records();
       return absl::OkStatus();
     }
     case RecordType::kStateChanged: {
@@ -230,6 +237,7 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
                        Find(changed.session_id()));
       session->set_state(changed.state());
       *session->mutable_troubles() = changed.troubles();
+      session->add_pending_records(position);
       return absl::OkStatus();
     }
     case RecordType::kClockChanged: {
@@ -238,6 +246,18 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
       ASSIGN_OR_RETURN(stored::v1::OpenSession* const session,
                        Find(changed.session_id()));
       *session->add_clocks() = std::move(changed);
+      session->add_pending_records(position);
+      return absl::OkStatus();
+    }
+    case RecordType::kSourceDigest: {
+      ASSIGN_OR_RETURN(const auto digest,
+                       Parse<stored::v1::SourceDigest>(type, header));
+      ASSIGN_OR_RETURN(stored::v1::OpenSession* const session,
+                       Find(digest.session_id()));
+      stored::v1::SideTotals* side =
+          MutableSide(session, digest.statement().side());
+      side->set_last_note(std::max(side->last_note(), digest.note()));
+      session->add_pending_records(position);
       return absl::OkStatus();
     }
     case RecordType::kSessionClosed: {

@@ -30,6 +30,10 @@ absl::string_view RecordTypeName(RecordType type) {
       return "StateChanged";
     case RecordType::kClockChanged:
       return "ClockChanged";
+    case RecordType::kSourceDigest:
+      return "SourceDigest";
+    case RecordType::kKeysChanged:
+      return "KeysChanged";
     case RecordType::kKeyWraps:
       return "KeyWraps";
   }

@@ -26,6 +26,8 @@ enum class RecordType : uint8_t {
   kAccess = 10,
   kStateChanged = 11,
   kClockChanged = 12,
+  kSourceDigest = 13,
+  kKeysChanged = 14,
   kKeyWraps = 64,
 };
 

@@ -20,6 +20,8 @@ struct PendingPacket {
   stored::v1::Side side = stored::v1::SIDE_UNSPECIFIED;
   PacketInfo info;
   std::string payload;
+  // Of the payload, 32 bytes: what evidence has of it.
+  std::string payload_sha256;
   // On the monotonic clock.
   absl::Duration arrived;
 };

@@ -31,6 +31,7 @@ std::string AeadSeal(const SecretKey& key, absl::string_view associated_data,
   crypto_aead_xchacha20poly1305_ietf_encrypt(
       out + kNonce_bytes, nullptr, Bytes(plaintext), plaintext.size(),
       Bytes(associated_data), associated_data.size(), nullptr, out, key.data());
+  WipeStack();
   return sealed;
 }
 

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "archiver/base/limits.h"
 #include "archiver/seal/aead.h"
 #include "archiver/seal/key_file.h"
 #include "archiver/seal/secret.h"
@@ -20,6 +21,7 @@ SecretKey Derive(const KeyPair& key, uint64_t id) {
   SecretKey derived;
   crypto_kdf_derive_from_key(derived.mutable_data(), SecretKey::kSize, id,
                              "dpt-indx", key.private_key.data());
+  WipeStack();
   return derived;
 }
 
@@ -47,6 +49,11 @@ std::string IndexKeys::Token(absl::string_view key,
                      reinterpret_cast<const unsigned char*>(input.data()),
                      input.size(), token_key_.data(), SecretKey::kSize);
   return token;
+}
+
+std::string IndexKeys::Fingerprint() const {
+  // No tag key is that long, so no token is the same.
+  return Token(std::string(limits::kMaxTagKey_bytes + 1, 'k'), "fingerprint");
 }
 
 std::string IndexKeys::SealRow(absl::string_view context,

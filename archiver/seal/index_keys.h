@@ -27,6 +27,9 @@ class IndexKeys {
   // "has this key at all".
   std::string Token(absl::string_view key, absl::string_view value) const;
 
+  // Tells these keys from others; says nothing about them.
+  std::string Fingerprint() const;
+
   // Encrypts a row; `context` (the row's key) is bound to it.
   std::string SealRow(absl::string_view context,
                       absl::string_view plaintext) const;

@@ -6,18 +6,28 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
+#include <vector>
 
+#include <google/protobuf/io/tokenizer.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/text_format.h>
 #include <sodium.h>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/file.h"
+#include "archiver/base/limits.h"
 #include "archiver/base/sha256.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/seal/secret.h"
@@ -26,13 +36,18 @@
 namespace diptych::seal {
 namespace {
 
-constexpr size_t kMaxKeyFile_bytes = 64 << 10;
 constexpr size_t kMaxArchiveConfig_bytes = 1 << 20;
 constexpr absl::string_view kArchiveConfigName = "archive.textproto";
+// The line of a key file that holds the private key itself.
+constexpr absl::string_view kPrivateLine = "private_key: \"";
+// "\\ooo" for each byte.
+constexpr size_t kEscape_bytes = 4;
 // More memory than any key file of ours asks for; a forged file may not take
 // the machine down.
 constexpr uint64_t kMaxArgonMemory_bytes = uint64_t{1} << 30;
 constexpr uint64_t kMaxArgonOps = 16;
+// Digits of a key's id in the name of its file.
+constexpr size_t kIdInName = 8;
 
 const unsigned char* Bytes(absl::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
@@ -54,6 +69,7 @@ absl::StatusOr<SecretKey> PassphraseKey(
                     how.mem_limit_bytes(), crypto_pwhash_ALG_ARGON2ID13) != 0) {
     return absl::ResourceExhaustedError("not enough memory for Argon2id");
   }
+  WipeStack();
   return key;
 }
 
@@ -82,6 +98,80 @@ absl::Status WriteSecretFile(const std::string& path,
   return status;
 }
 
+// The text with the line of the private key behind it, in locked memory.
+SecretText WithPrivateLine(absl::string_view open_part, const KeyPair& key) {
+  constexpr absl::string_view kEnd = "\"\n";
+  SecretText text(open_part.size() + kPrivateLine.size() +
+                  SecretKey::kSize * kEscape_bytes + kEnd.size());
+  char* out = text.mutable_data();
+  const auto append = [&out](absl::string_view bytes) {
+    std::memcpy(out, bytes.data(), bytes.size());
+    out += bytes.size();
+  };
+  append(open_part);
+  append(kPrivateLine);
+  for (size_t i = 0; i < SecretKey::kSize; ++i) {
+    const uint8_t byte = key.private_key.data()[i];
+    *out++ = '\\';
+    *out++ = static_cast<char>('0' + (byte >> 6));
+    *out++ = static_cast<char>('0' + (byte >> 3 & 7));
+    *out++ = static_cast<char>('0' + (byte & 7));
+  }
+  append(kEnd);
+  return text;
+}
+
+bool IsOctal(char c) { return c >= '0' && c <= '7'; }
+
+// One byte of an escaped text, as protobuf prints it; moves `at` behind it.
+// False if there is none.
+bool TakeEscaped(absl::string_view text, size_t* at, uint8_t* byte) {
+  if (*at >= text.size()) return false;
+  const char c = text[(*at)++];
+  if (c != '\\') {
+    *byte = static_cast<uint8_t>(c);
+    return c != '"' && c != '\n';
+  }
+  if (*at >= text.size()) return false;
+  const char escape = text[(*at)++];
+  if (!IsOctal(escape)) {
+    const absl::string_view names = "ntr\"'\\";
+    const absl::string_view bytes = "\n\t\r\"'\\";
+    const size_t which = names.find(escape);
+    if (which == absl::string_view::npos) return false;
+    *byte = static_cast<uint8_t>(bytes[which]);
+    return true;
+  }
+  unsigned value = static_cast<unsigned>(escape - '0');
+  for (int digits = 1; digits < 3 && *at < text.size() && IsOctal(text[*at]);
+       ++digits) {
+    value = value * 8 + static_cast<unsigned>(text[(*at)++] - '0');
+  }
+  *byte = static_cast<uint8_t>(value);
+  return value < 256;
+}
+
+// Takes the private key out of a key file's text and blanks its line there.
+// False if there is no such line, or it holds no key.
+bool TakePrivateLine(SecretText* text, SecretKey* key) {
+  const absl::string_view all = text->view();
+  size_t line = all.find(kPrivateLine);
+  while (line != absl::string_view::npos && line > 0 && all[line - 1] != '\n') {
+    line = all.find(kPrivateLine, line + 1);
+  }
+  if (line == absl::string_view::npos) return false;
+  size_t at = line + kPrivateLine.size();
+  bool whole = true;
+  for (size_t i = 0; i < SecretKey::kSize && whole; ++i) {
+    whole = TakeEscaped(all, &at, key->mutable_data() + i);
+  }
+  whole = whole && at < all.size() && all[at] == '"';
+  const size_t end = all.find('\n', line);
+  std::memset(text->mutable_data() + line, ' ',
+              (end == absl::string_view::npos ? all.size() : end) - line);
+  return whole;
+}
+
 }  // namespace
 
 KeyPair KeyPair::Generate(absl::string_view name) {
@@ -90,6 +180,7 @@ KeyPair KeyPair::Generate(absl::string_view name) {
   pair.public_key.resize(crypto_box_PUBLICKEYBYTES);
   crypto_box_keypair(reinterpret_cast<unsigned char*>(pair.public_key.data()),
                      pair.private_key.mutable_data());
+  WipeStack();
   return pair;
 }
 
@@ -100,7 +191,13 @@ KeyPair KeyPair::Clone() const {
 }
 
 absl::Status WriteKeyFile(const std::string& key_folder, const KeyPair& key,
-                          const std::optional<std::string>& passphrase) {
+                          std::optional<absl::string_view> passphrase) {
+  return WriteKeyFileTo(absl::StrCat(key_folder, "/", key.name, ".key"), key,
+                        passphrase);
+}
+
+absl::Status WriteKeyFileTo(const std::string& path, const KeyPair& key,
+                            std::optional<absl::string_view> passphrase) {
   stored::v1::PrivateKeyFile file;
   file.set_name(key.name);
   file.set_public_key(key.public_key);
@@ -121,25 +218,32 @@ absl::Status WriteKeyFile(const std::string& key_folder, const KeyPair& key,
     crypto_aead_xchacha20poly1305_ietf_encrypt(
         bytes + kNonce, nullptr, key.private_key.data(), SecretKey::kSize,
         Bytes(key.name), key.name.size(), nullptr, bytes, wrapping.data());
-  } else {
-    file.set_private_key(std::string(key.private_key.bytes()));
+    WipeStack();
   }
-  std::string text;
-  if (!google::protobuf::TextFormat::PrintToString(file, &text)) {
+  std::string open_part;
+  if (!google::protobuf::TextFormat::PrintToString(file, &open_part)) {
     return absl::InternalError("cannot print a key file");
   }
-  const absl::Status written =
-      WriteSecretFile(absl::StrCat(key_folder, "/", key.name, ".key"), text);
-  sodium_memzero(text.data(), text.size());
-  sodium_memzero(file.mutable_private_key()->data(), file.private_key().size());
-  RETURN_IF_ERROR(written);
-  return base::FileSystem::Real()->SyncDirectory(key_folder);
+  if (passphrase.has_value()) {
+    RETURN_IF_ERROR(WriteSecretFile(path, open_part));
+  } else {
+    RETURN_IF_ERROR(
+        WriteSecretFile(path, WithPrivateLine(open_part, key).view()));
+  }
+  return base::FileSystem::Real()->SyncDirectory(
+      std::filesystem::path(path).parent_path().string());
 }
 
 absl::StatusOr<KeyPair> ReadKeyFile(
     const std::string& key_folder, absl::string_view name,
-    const std::optional<std::string>& passphrase) {
-  const std::string path = absl::StrCat(key_folder, "/", name, ".key");
+    std::optional<absl::string_view> passphrase) {
+  return ReadKeyFileAt(absl::StrCat(key_folder, "/", name, ".key"), name,
+                       passphrase);
+}
+
+absl::StatusOr<KeyPair> ReadKeyFileAt(
+    const std::string& path, absl::string_view name,
+    std::optional<absl::string_view> passphrase) {
   struct stat info;
   if (stat(path.c_str(), &info) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
@@ -148,31 +252,44 @@ absl::StatusOr<KeyPair> ReadKeyFile(
     return absl::FailedPreconditionError(absl::StrCat(
         path, " can be read by others; make it private with chmod 600"));
   }
-  ASSIGN_OR_RETURN(std::string text,
-                   base::ReadWholeFile(path, kMaxKeyFile_bytes));
+  ASSIGN_OR_RETURN(SecretText text,
+                   ReadSecretFile(path, limits::kMaxKeyFile_bytes));
+  return ParseKeyFile(std::move(text), path, name, passphrase);
+}
+
+absl::StatusOr<KeyPair> ParseKeyFile(
+    SecretText text, absl::string_view where, absl::string_view name,
+    std::optional<absl::string_view> passphrase) {
+  KeyPair pair;
+  // Out of the text before a parser makes copies of it.
+  const bool has_private = TakePrivateLine(&text, &pair.private_key);
   stored::v1::PrivateKeyFile file;
-  const bool parsed =
-      google::protobuf::TextFormat::ParseFromString(text, &file);
-  sodium_memzero(text.data(), text.size());
-  if (!parsed || file.name() != name ||
+  google::protobuf::io::ArrayInputStream input(text.view().data(),
+                                               static_cast<int>(text.size()));
+  // Says nothing on stderr: what does not parse may be anything.
+  struct Silent final : google::protobuf::io::ErrorCollector {
+    void AddError(int, int, const std::string&) override {}
+  } silent;
+  google::protobuf::TextFormat::Parser parser;
+  parser.RecordErrorsTo(&silent);
+  if (!parser.Parse(&input, &file) || file.name() != name ||
       file.public_key().size() != crypto_box_PUBLICKEYBYTES) {
     return absl::FailedPreconditionError(
-        absl::StrCat(path, " is not a key file of this name"));
+        absl::StrCat(where, " is not a key file of the name ", name));
   }
-  KeyPair pair;
   pair.name = file.name();
   pair.public_key = file.public_key();
-  if (file.has_encrypted()) {
+  if (file.has_encrypted() && !has_private) {
     if (!passphrase.has_value()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          path, " needs a passphrase; give it with --passphrase_file"));
+      return absl::FailedPreconditionError(
+          absl::StrCat(where, " needs a passphrase and there is none"));
     }
     const absl::StatusOr<SecretKey> wrapping =
         PassphraseKey(*passphrase, file.encrypted());
     if (!wrapping.ok()) {
       return absl::Status(
           wrapping.status().code(),
-          absl::StrCat(path, ": ",
+          absl::StrCat(where, ": ",
                        absl::string_view(wrapping.status().message())));
     }
     const std::string& sealed = file.encrypted().sealed();
@@ -184,25 +301,90 @@ absl::StatusOr<KeyPair> ReadKeyFile(
             Bytes(sealed) + kNonce, sealed.size() - kNonce, Bytes(file.name()),
             file.name().size(), Bytes(sealed), wrapping->data()) != 0) {
       return absl::PermissionDeniedError(
-          absl::StrCat("the passphrase does not open ", path));
+          absl::StrCat("the passphrase does not open ", where));
     }
-  } else {
-    absl::StatusOr<SecretKey> key = SecretKey::FromBytes(file.private_key());
-    sodium_memzero(file.mutable_private_key()->data(),
-                   file.private_key().size());
-    if (!key.ok()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(path, " holds no private key"));
-    }
-    pair.private_key = *std::move(key);
+  } else if (!has_private) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(where, " holds no private key"));
   }
   unsigned char derived[crypto_box_PUBLICKEYBYTES];
   crypto_scalarmult_base(derived, pair.private_key.data());
+  WipeStack();
   if (sodium_memcmp(derived, pair.public_key.data(), sizeof(derived)) != 0) {
     return absl::FailedPreconditionError(
-        absl::StrCat(path, ": private and public key do not belong together"));
+        absl::StrCat(where, ": private and public key do not belong together"));
   }
   return pair;
+}
+
+std::string OtherKeyPath(const std::string& key_folder, absl::string_view name,
+                         absl::string_view public_key) {
+  return absl::StrCat(
+      key_folder, "/", name, "-",
+      absl::BytesToHexString(RecipientId(public_key)).substr(0, kIdInName),
+      ".key");
+}
+
+absl::StatusOr<std::vector<KeyPair>> ReadOtherKeyFiles(
+    const std::string& key_folder, absl::string_view name,
+    std::optional<absl::string_view> passphrase,
+    std::vector<absl::Status>* left_out) {
+  const std::string prefix = absl::StrCat(name, "-");
+  std::vector<KeyPair> keys;
+  std::error_code error;
+  if (!std::filesystem::is_directory(key_folder, error)) return keys;
+  ASSIGN_OR_RETURN(const std::vector<std::string> files,
+                   base::FileSystem::Real()->List(key_folder));
+  size_t found = 0;
+  for (const std::string& file : files) {
+    if (!absl::StartsWith(file, prefix) || !absl::EndsWith(file, ".key") ||
+        file.size() != prefix.size() + kIdInName + 4) {
+      continue;
+    }
+    if (++found > limits::kMaxRecipients) break;
+    absl::StatusOr<KeyPair> key =
+        ReadKeyFileAt(absl::StrCat(key_folder, "/", file), name, passphrase);
+    if (key.ok()) {
+      keys.push_back(*std::move(key));
+    } else {
+      left_out->push_back(key.status());
+    }
+  }
+  return keys;
+}
+
+absl::StatusOr<SecretText> ReadSecretFile(const std::string& path,
+                                          size_t max_bytes) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
+  }
+  absl::StatusOr<SecretText> text = ReadSecret(fd, path, max_bytes);
+  close(fd);
+  return text;
+}
+
+absl::StatusOr<SecretText> ReadSecret(int fd, absl::string_view where,
+                                      size_t max_bytes) {
+  // One over, so that what is too long shows.
+  SecretText text(max_bytes + 1);
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t got =
+        read(fd, text.mutable_data() + done, text.size() - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      return absl::ErrnoToStatus(errno, absl::StrCat("cannot read ", where));
+    }
+    if (got == 0) break;
+    done += static_cast<size_t>(got);
+  }
+  if (done > max_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(where, " is longer than ", max_bytes, " bytes"));
+  }
+  text.Shrink(done);
+  return text;
 }
 
 std::string RecipientId(absl::string_view public_key) {
@@ -217,6 +399,22 @@ absl::Status WriteArchiveConfig(const std::string& data_folder,
   }
   return base::FileSystem::Real()->WriteFile(
       absl::StrCat(data_folder, "/", kArchiveConfigName), text);
+}
+
+absl::Status ReplaceArchiveConfig(const std::string& data_folder,
+                                  const stored::v1::ArchiveConfig& config) {
+  std::string text;
+  if (!google::protobuf::TextFormat::PrintToString(config, &text)) {
+    return absl::InternalError("cannot print the archive's configuration");
+  }
+  const std::string path = absl::StrCat(data_folder, "/", kArchiveConfigName);
+  const std::string fresh = absl::StrCat(path, ".new");
+  base::FileSystem* const files = base::FileSystem::Real();
+  // What a crash left behind; that it can be made is seen when it is made.
+  files->Remove(fresh).IgnoreError();
+  RETURN_IF_ERROR(files->WriteFile(fresh, text));
+  RETURN_IF_ERROR(files->Rename(fresh, path));
+  return files->SyncDirectory(data_folder);
 }
 
 absl::StatusOr<stored::v1::ArchiveConfig> ReadArchiveConfig(

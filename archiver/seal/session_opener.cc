@@ -62,11 +62,25 @@ absl::StatusOr<std::unique_ptr<SessionOpener>> SessionOpener::Create(
 
 absl::StatusOr<SecretKey> SessionOpener::KeyAt(stored::v1::KeyClass key_class,
                                                uint32_t segment) const {
+  base::MutexLock lock(&mutex_);
+  ASSIGN_OR_RETURN(const SecretKey* const state, StateAt(key_class, segment));
+  return SegmentKey(*state);
+}
+
+absl::StatusOr<std::string> SessionOpener::SaltOf(
+    stored::v1::KeyClass key_class, uint32_t segment, SaltKind kind,
+    uint64_t id) const {
+  base::MutexLock lock(&mutex_);
+  ASSIGN_OR_RETURN(const SecretKey* const state, StateAt(key_class, segment));
+  return Salt(SaltKey(*state), kind, id);
+}
+
+absl::StatusOr<const SecretKey*> SessionOpener::StateAt(
+    stored::v1::KeyClass key_class, uint32_t segment) const {
   if (segment > limits::kMaxSegmentsPerSession) {
     return base::IntegrityError(
         absl::StrCat("segment ", segment, " is over the limit"));
   }
-  base::MutexLock lock(&mutex_);
   const auto found = chains_.find(key_class);
   if (found == chains_.end()) {
     return absl::PermissionDeniedError(
@@ -81,7 +95,7 @@ absl::StatusOr<SecretKey> SessionOpener::KeyAt(stored::v1::KeyClass key_class,
   for (; chain.segment < segment; ++chain.segment) {
     chain.state = NextChainState(chain.state);
   }
-  return SegmentKey(chain.state);
+  return &chain.state;
 }
 
 absl::StatusOr<std::string> SessionOpener::Open(stored::v1::KeyClass key_class,

@@ -15,6 +15,7 @@
 #include "archiver/base/mutex.h"
 #include "archiver/log/record.h"
 #include "archiver/seal/key_file.h"
+#include "archiver/seal/ratchet.h"
 #include "archiver/seal/secret.h"
 #include "proto/stored/v1/keys.pb.h"
 
@@ -38,6 +39,11 @@ class SessionOpener {
                                    absl::string_view header,
                                    absl::string_view body) const;
 
+  // A salt of a segment. PERMISSION_DENIED without the class's key.
+  absl::StatusOr<std::string> SaltOf(stored::v1::KeyClass key_class,
+                                     uint32_t segment, SaltKind kind,
+                                     uint64_t id) const;
+
  private:
   struct Chain {
     SecretKey root;
@@ -50,6 +56,10 @@ class SessionOpener {
   absl::StatusOr<SecretKey> KeyAt(stored::v1::KeyClass key_class,
                                   uint32_t segment) const
       ABSL_LOCKS_EXCLUDED(mutex_);
+  // The chain's state at a segment.
+  absl::StatusOr<const SecretKey*> StateAt(stored::v1::KeyClass key_class,
+                                           uint32_t segment) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   std::string archive_id_;
   mutable base::Mutex mutex_;

@@ -71,6 +71,13 @@ std::string SessionSealer::Seal(stored::v1::KeyClass key_class,
   return AeadSeal(key, AssociatedData(archive_id_, type, header), plaintext);
 }
 
+std::string SessionSealer::SaltOf(stored::v1::KeyClass key_class, SaltKind kind,
+                                  uint64_t id) const {
+  return Salt(key_class == stored::v1::KEY_CLASS_MEDIA ? media_salt_key_
+                                                       : metadata_salt_key_,
+              kind, id);
+}
+
 void SessionSealer::NextSegment() {
   ++segment_;
   media_chain_ = NextChainState(media_chain_);
@@ -81,6 +88,8 @@ void SessionSealer::NextSegment() {
 void SessionSealer::MakeSegmentKeys() {
   media_key_ = SegmentKey(media_chain_);
   metadata_key_ = SegmentKey(metadata_chain_);
+  media_salt_key_ = SaltKey(media_chain_);
+  metadata_salt_key_ = SaltKey(metadata_chain_);
   for (const auto key_class :
        {stored::v1::KEY_CLASS_MEDIA, stored::v1::KEY_CLASS_METADATA}) {
     NoteKeyMade(

@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
 #include "archiver/log/record.h"
+#include "archiver/seal/ratchet.h"
 #include "archiver/seal/secret.h"
 #include "proto/stored/v1/keys.pb.h"
 
@@ -36,6 +37,10 @@ class SessionSealer {
   std::string Seal(stored::v1::KeyClass key_class, log::RecordType type,
                    absl::string_view header, absl::string_view plaintext);
 
+  // A salt of the segment whose keys Seal uses now.
+  std::string SaltOf(stored::v1::KeyClass key_class, SaltKind kind,
+                     uint64_t id) const;
+
   // The segment whose keys Seal uses now. Headers must name it.
   uint32_t segment() const { return segment_; }
 
@@ -54,6 +59,8 @@ class SessionSealer {
   SecretKey media_key_;
   SecretKey metadata_chain_;
   SecretKey metadata_key_;
+  SecretKey media_salt_key_;
+  SecretKey metadata_salt_key_;
   uint32_t segment_ = 0;
 };
 

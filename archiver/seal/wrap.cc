@@ -1,7 +1,10 @@
 #include "archiver/seal/wrap.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <sodium.h>
@@ -18,14 +21,44 @@
 namespace diptych::seal {
 namespace {
 
-// Serialized key material in an ordinary string; wiped when it goes.
-struct Wiped {
-  std::string bytes;
-  ~Wiped() { sodium_memzero(bytes.data(), bytes.size()); }
-};
-
 const unsigned char* Bytes(absl::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
+}
+
+void AppendBytes(uint8_t field, absl::string_view bytes, std::string* out) {
+  if (bytes.empty()) return;
+  // All that is wrapped is shorter than 128 bytes: its length is one byte.
+  out->push_back(static_cast<char>(field << 3 | 2));
+  out->push_back(static_cast<char>(bytes.size()));
+  out->append(bytes.data(), bytes.size());
+}
+
+void AppendNumber(uint8_t field, uint64_t number, std::string* out) {
+  if (number == 0) return;
+  out->push_back(static_cast<char>(field << 3));
+  for (; number >= 0x80; number >>= 7) {
+    out->push_back(static_cast<char>(number | 0x80));
+  }
+  out->push_back(static_cast<char>(number));
+}
+
+// A serialized WrappedKey up to its key, which ends it. By hand, since a
+// message would leave copies of the key in the heap.
+std::string BeforeKey(const WrapContext& context) {
+  std::string out;
+  AppendBytes(1, context.archive_id, &out);
+  AppendBytes(2, context.session_id, &out);
+  AppendNumber(3, context.key_class, &out);
+  AppendNumber(4, context.epoch, &out);
+  out.push_back(5 << 3 | 2);
+  out.push_back(SecretKey::kSize);
+  return out;
+}
+
+bool HasClass(const stored::v1::Recipient& recipient,
+              stored::v1::KeyClass key_class) {
+  const auto& classes = recipient.classes();
+  return std::find(classes.begin(), classes.end(), key_class) != classes.end();
 }
 
 }  // namespace
@@ -33,20 +66,15 @@ const unsigned char* Bytes(absl::string_view text) {
 absl::StatusOr<std::vector<stored::v1::Wrap>> WrapKey(
     const stored::v1::ArchiveConfig& archive, const WrapContext& context,
     const SecretKey& key) {
-  stored::v1::WrappedKey wrapped;
-  wrapped.set_archive_id(std::string(context.archive_id));
-  wrapped.set_session_id(std::string(context.session_id));
-  wrapped.set_key_class(context.key_class);
-  wrapped.set_epoch(context.epoch);
-  wrapped.set_root_key(std::string(key.bytes()));
-  Wiped plain = {wrapped.SerializeAsString()};
-  sodium_memzero(wrapped.mutable_root_key()->data(), SecretKey::kSize);
+  const std::string before_key = BeforeKey(context);
+  SecretText plain(before_key.size() + SecretKey::kSize);
+  std::memcpy(plain.mutable_data(), before_key.data(), before_key.size());
+  std::memcpy(plain.mutable_data() + before_key.size(), key.data(),
+              SecretKey::kSize);
 
   std::vector<stored::v1::Wrap> wraps;
   for (const stored::v1::Recipient& recipient : archive.recipients()) {
-    const auto& classes = recipient.classes();
-    if (std::find(classes.begin(), classes.end(), context.key_class) ==
-        classes.end()) {
+    if (recipient.retired() || !HasClass(recipient, context.key_class)) {
       continue;
     }
     if (recipient.public_key().size() != crypto_box_PUBLICKEYBYTES) {
@@ -57,10 +85,12 @@ absl::StatusOr<std::vector<stored::v1::Wrap>> WrapKey(
     wrap.set_key_class(context.key_class);
     wrap.set_recipient_id(RecipientId(recipient.public_key()));
     std::string* sealed = wrap.mutable_sealed();
-    sealed->resize(plain.bytes.size() + crypto_box_SEALBYTES);
-    if (crypto_box_seal(reinterpret_cast<unsigned char*>(sealed->data()),
-                        Bytes(plain.bytes), plain.bytes.size(),
-                        Bytes(recipient.public_key())) != 0) {
+    sealed->resize(plain.size() + crypto_box_SEALBYTES);
+    const int failed = crypto_box_seal(
+        reinterpret_cast<unsigned char*>(sealed->data()), Bytes(plain.view()),
+        plain.size(), Bytes(recipient.public_key()));
+    WipeStack();
+    if (failed != 0) {
       return absl::FailedPreconditionError(absl::StrCat(
           "recipient ", recipient.name(), " has an unusable public key"));
     }
@@ -84,30 +114,23 @@ absl::StatusOr<SecretKey> UnwrapKey(const stored::v1::Wrap& wrap,
   if (wrap.sealed().size() < crypto_box_SEALBYTES) {
     return base::IntegrityError("a wrapped key is cut short");
   }
-  Wiped plain = {
-      std::string(wrap.sealed().size() - crypto_box_SEALBYTES, '\0')};
-  if (crypto_box_seal_open(reinterpret_cast<unsigned char*>(plain.bytes.data()),
-                           Bytes(wrap.sealed()), wrap.sealed().size(),
-                           Bytes(key_pair.public_key),
-                           key_pair.private_key.data()) != 0) {
+  SecretText plain(wrap.sealed().size() - crypto_box_SEALBYTES);
+  const int failed = crypto_box_seal_open(
+      reinterpret_cast<unsigned char*>(plain.mutable_data()),
+      Bytes(wrap.sealed()), wrap.sealed().size(), Bytes(key_pair.public_key),
+      key_pair.private_key.data());
+  WipeStack();
+  if (failed != 0) {
     return base::IntegrityError("a wrapped key does not open: it was changed");
   }
-  stored::v1::WrappedKey wrapped;
-  if (!wrapped.ParseFromString(plain.bytes)) {
-    return base::IntegrityError("a wrapped key does not parse");
-  }
-  absl::StatusOr<SecretKey> key = SecretKey::FromBytes(wrapped.root_key());
-  sodium_memzero(wrapped.mutable_root_key()->data(), wrapped.root_key().size());
-  if (wrapped.archive_id() != context.archive_id ||
-      wrapped.session_id() != context.session_id ||
-      wrapped.key_class() != context.key_class ||
-      wrapped.epoch() != context.epoch ||
-      wrap.key_class() != context.key_class) {
+  const std::string before_key = BeforeKey(context);
+  if (wrap.key_class() != context.key_class ||
+      plain.size() != before_key.size() + SecretKey::kSize ||
+      plain.view().substr(0, before_key.size()) != before_key) {
     return base::IntegrityError(
         "a wrapped key belongs to another archive, session, class or epoch");
   }
-  if (!key.ok()) return base::IntegrityError("a wrapped key has no 32 bytes");
-  return key;
+  return SecretKey::FromBytes(plain.view().substr(before_key.size()));
 }
 
 }  // namespace diptych::seal

@@ -1,6 +1,7 @@
 #ifndef ARCHIVER_SEAL_WRAP_H_
 #define ARCHIVER_SEAL_WRAP_H_
 
+#include <cstdint>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -22,8 +23,8 @@ struct WrapContext {
   uint64_t epoch = 0;
 };
 
-// One wrap for every recipient of the class. FAILED_PRECONDITION if the archive
-// names none: nobody could ever read it.
+// One wrap for every recipient of the class that is not retired.
+// FAILED_PRECONDITION if the archive names none: nobody could ever read it.
 absl::StatusOr<std::vector<stored::v1::Wrap>> WrapKey(
     const stored::v1::ArchiveConfig& archive, const WrapContext& context,
     const SecretKey& key);

@@ -291,6 +291,7 @@ absl::Status IndexBuilder::ApplyRecord(const StoredRecord& record, Work* work) {
                                               record.position, work));
       }
       session->ApplyOpened(opened);
+      session->NoteRecord(record.type, record.position);
       return absl::OkStatus();
     }
     case RecordType::kSpanStarted: {
@@ -298,6 +299,7 @@ absl::Status IndexBuilder::ApplyRecord(const StoredRecord& record, Work* work) {
       ASSIGN_OR_RETURN(SessionState* const session,
                        ParseAndFind(record, &span, work));
       if (session == nullptr) return absl::OkStatus();
+      session->NoteRecord(record.type, record.position);
       stored::v1::SpanDescription description;
       const bool opened = OpenBody(*session, span.epoch(), span.segment(),
                                    record, &description, work);
@@ -317,6 +319,7 @@ absl::Status IndexBuilder::ApplyRecord(const StoredRecord& record, Work* work) {
       ASSIGN_OR_RETURN(SessionState* const session,
                        ParseAndFind(record, &notes, work));
       if (session == nullptr) return absl::OkStatus();
+      session->NoteRecord(record.type, record.position);
       stored::v1::NoteList list;
       const uint32_t refused = session->row().refused_tag_notes();
       const bool opened = OpenBody(*session, notes.epoch(), notes.segment(),
@@ -333,6 +336,7 @@ absl::Status IndexBuilder::ApplyRecord(const StoredRecord& record, Work* work) {
       ASSIGN_OR_RETURN(SessionState* const session,
                        ParseAndFind(record, &part, work));
       if (session != nullptr) {
+        session->NoteRecord(record.type, record.position);
         session->ApplyAttachmentPart(part, record.position, &work->batch);
       }
       return absl::OkStatus();
@@ -361,6 +365,7 @@ absl::Status IndexBuilder::ApplyRecord(const StoredRecord& record, Work* work) {
       ASSIGN_OR_RETURN(SessionState* const session,
                        ParseAndFind(record, &changed, work));
       if (session != nullptr) {
+        session->NoteRecord(record.type, record.position);
         session->ApplyStateChanged(changed, record.position, &work->batch);
       }
       return absl::OkStatus();
@@ -370,7 +375,18 @@ absl::Status IndexBuilder::ApplyRecord(const StoredRecord& record, Work* work) {
       ASSIGN_OR_RETURN(SessionState* const session,
                        ParseAndFind(record, &changed, work));
       if (session != nullptr) {
+        session->NoteRecord(record.type, record.position);
         session->ApplyClockChanged(changed, record.position, &work->batch);
+      }
+      return absl::OkStatus();
+    }
+    case RecordType::kSourceDigest: {
+      stored::v1::SourceDigest digest;
+      ASSIGN_OR_RETURN(SessionState* const session,
+                       ParseAndFind(record, &digest, work));
+      if (session != nullptr) {
+        session->ApplySourceDigest(digest);
+        session->NoteRecord(record.type, record.position);
       }
       return absl::OkStatus();
     }
@@ -378,6 +394,7 @@ absl::Status IndexBuilder::ApplyRecord(const StoredRecord& record, Work* work) {
       return ApplySnapshot(record, work);
     case RecordType::kVolumeHeader:
     case RecordType::kAccess:
+    case RecordType::kKeysChanged:
     case RecordType::kKeyWraps:
       return absl::OkStatus();
   }

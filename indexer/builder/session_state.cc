@@ -25,6 +25,7 @@
 #include "indexer/store/index_store.h"
 #include "indexer/store/index_view.h"
 #include "indexer/store/keys.h"
+#include "indexer/store/record_list.h"
 #include "indexer/store/session_tags.h"
 #include "proto/stored/v1/index_rows.pb.h"
 #include "proto/stored/v1/records.pb.h"
@@ -104,6 +105,7 @@ void SessionState::ApplyOpened(const stored::v1::SessionOpened& opened) {
   if (row_.closed() != stored::v1::CLOSE_REASON_UNSPECIFIED) {
     row_.clear_closed();
     row_.clear_closed_time_us();
+    row_.clear_closed_position();
     row_.clear_closed_sides();
     row_.clear_closed_gaps();
     row_.clear_state();
@@ -113,6 +115,10 @@ void SessionState::ApplyOpened(const stored::v1::SessionOpened& opened) {
 }
 
 void SessionState::MarkOpeningLost() { row_.set_opening_lost(true); }
+
+void SessionState::NoteRecord(log::RecordType type, log::Position position) {
+  AppendRecord({type, position}, row_.mutable_unnamed_records());
+}
 
 stored::v1::SideRow* SessionState::MutableSide(stored::v1::Side side) {
   for (auto& row : *row_.mutable_sides()) {
@@ -193,6 +199,13 @@ void SessionState::ApplyChunk(const stored::v1::Chunk& chunk,
   row.set_window_start_us(chunk.window_start_us());
   row.set_window_end_us(chunk.window_end_us());
   *row.mutable_key_frames() = chunk.key_frames();
+  row.set_has_gaps(chunk.gaps_size() > 0);
+  for (const auto& side : chunk.sides()) {
+    stored::v1::ChunkSideRow* numbers = row.add_sides();
+    numbers->set_side(side.side());
+    numbers->set_first_sequence(side.first_sequence());
+    numbers->set_last_sequence(side.last_sequence());
+  }
   batch->Put(Family::kChunks, NumberedKey(session_, chunk.chunk()),
              row.SerializeAsString());
 
@@ -368,6 +381,10 @@ void SessionState::ApplyAttachmentPart(const stored::v1::AttachmentPart& part,
   batch->Put(Family::kDetails, std::move(key), std::move(sealed));
 }
 
+void SessionState::ApplySourceDigest(const stored::v1::SourceDigest& digest) {
+  MarkNotes(digest.statement().side(), digest.note(), digest.note());
+}
+
 bool SessionState::ApplySegment(const stored::v1::Segment& segment,
                                 log::Position position) {
   const auto place = std::lower_bound(
@@ -387,6 +404,8 @@ bool SessionState::ApplySegment(const stored::v1::Segment& segment,
   row.set_end_us(segment.end_us());
   row.set_chunks(static_cast<uint32_t>(segment.chunks_size()));
   *row.mutable_tracks_without_key_frame() = segment.tracks_without_key_frame();
+  row.mutable_records()->Swap(row_.mutable_unnamed_records());
+  row_.clear_unnamed_records();
   auto* pending = row_.mutable_pending_segments();
   for (auto it = pending->begin(); it != pending->end(); ++it) {
     if (it->segment() != segment.segment()) continue;
@@ -469,6 +488,7 @@ void SessionState::ApplyClosed(const stored::v1::SessionClosed& closed,
   for (const auto& gap : closed.gaps()) AddSilence(gap, position, batch);
   row_.set_closed(closed.reason());
   row_.set_closed_time_us(closed.record_time_us());
+  row_.set_closed_position(position);
   *row_.mutable_closed_sides() = closed.sides();
   plan_changed_ = true;
 }

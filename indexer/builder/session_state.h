@@ -50,6 +50,8 @@ class SessionState {
   // A later epoch, or one whose opening was lost.
   void AddEpoch(uint64_t epoch, log::Position key_position);
   void MarkOpeningLost();
+  // A record that the next manifest will name, whatever else it says.
+  void NoteRecord(log::RecordType type, log::Position position);
   // `description` is nullptr if it could not be opened.
   void ApplySpan(const stored::v1::SpanStarted& span,
                  const stored::v1::SpanDescription* description,
@@ -63,6 +65,8 @@ class SessionState {
                   IndexBatch* batch);
   void ApplyAttachmentPart(const stored::v1::AttachmentPart& part,
                            log::Position position, IndexBatch* batch);
+  // Only its note's number counts: what it signs is for bundles to read.
+  void ApplySourceDigest(const stored::v1::SourceDigest& digest);
   // Returns false if the segment was there already.
   bool ApplySegment(const stored::v1::Segment& segment, log::Position position);
   void ApplyStateChanged(const stored::v1::StateChanged& changed,

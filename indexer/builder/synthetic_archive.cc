@@ -16,7 +16,7 @@
 #include "archiver/base/clock.h"
 #include "archiver/base/file.h"
 #include "archiver/base/ids.h"
-#include "archiver/base/sha256.h"
+#include "archiver/evidence/digest.h"
 #include "archiver/log/log_store.h"
 #include "archiver/log/record.h"
 #include "archiver/seal/key_file.h"
@@ -86,6 +86,12 @@ class UnsyncedFileSystem final : public base::FileSystem {
   absl::Status WriteFile(const std::string& path,
                          absl::string_view content) override {
     return real_->WriteFile(path, content);
+  }
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    return real_->Rename(from, to);
+  }
+  absl::Status Remove(const std::string& path) override {
+    return real_->Remove(path);
   }
   absl::StatusOr<base::DiskSpace> Space(const std::string& path) override {
     return real_->Space(path);
@@ -328,7 +334,8 @@ void SyntheticArchive::Chunk(const base::Uuid& id, int64_t from_us,
   manifest.set_end_us(to_us);
   auto* listed = manifest.add_chunks();
   listed->set_chunk(chunk.chunk());
-  listed->set_body_sha256(base::Sha256(body));
+  listed->set_digest(
+      evidence::RecordDigest(RecordType::kChunk, header, body));
 }
 
 void SyntheticArchive::Manifest(

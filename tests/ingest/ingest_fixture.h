@@ -24,7 +24,7 @@
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
-#include "archiver/evidence/manifest.h"
+#include "archiver/evidence/digest.h"
 #include "archiver/ingest/session.h"
 #include "archiver/ingest/session_registry.h"
 #include "archiver/log/committer.h"

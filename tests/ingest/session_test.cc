@@ -15,7 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "archiver/base/limits.h"
-#include "archiver/evidence/manifest.h"
+#include "archiver/evidence/digest.h"
 #include "archiver/ingest/session_registry.h"
 #include "archiver/log/record.h"
 #include "proto/api/v1/ingest.pb.h"

@@ -13,7 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "archiver/base/faulty_file.h"
 #include "archiver/base/status_macros.h"
-#include "archiver/evidence/manifest.h"
+#include "archiver/evidence/digest.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/record.h"
 #include "archiver/media/packet_table.h"
@@ -84,7 +84,7 @@ class ArchiveReading {
  private:
   struct State {
     std::map<uint64_t, std::unique_ptr<seal::SessionOpener>> openers;
-    std::map<uint32_t, std::string> body_hashes;
+    std::map<uint32_t, std::string> chunk_digests;
     std::string manifest_sha256;
   };
 
@@ -187,8 +187,10 @@ class ArchiveReading {
     ASSIGN_OR_RETURN(const size_t session, Parse(record, &chunk));
     ++reading_.sessions[session].chunks;
     if (!state_[session]
-             .body_hashes
-             .emplace(chunk.chunk(), evidence::BodyHash(record.body))
+             .chunk_digests
+             .emplace(chunk.chunk(), evidence::RecordDigest(
+                                      record.type, record.header,
+                                      record.body))
              .second) {
       return absl::DataLossError("a chunk number used twice");
     }
@@ -257,9 +259,9 @@ class ArchiveReading {
     state.manifest_sha256 = evidence::ManifestHash(record.header);
     for (const stored::v1::SegmentChunk& chunk : segment.chunks()) {
       ++reading_.sessions[session].chunks_in_manifests;
-      const auto found = state.body_hashes.find(chunk.chunk());
-      if (found == state.body_hashes.end() ||
-          found->second != chunk.body_sha256()) {
+      const auto found = state.chunk_digests.find(chunk.chunk());
+      if (found == state.chunk_digests.end() ||
+          found->second != chunk.digest()) {
         return absl::DataLossError("a manifest names what is not there");
       }
     }

@@ -21,7 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "archiver/base/status_macros.h"
-#include "archiver/evidence/manifest.h"
+#include "archiver/evidence/digest.h"
 #include "archiver/log/open_sessions.h"
 #include "archiver/log/record.h"
 #include "archiver/media/packet_table.h"

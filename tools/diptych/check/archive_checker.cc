@@ -21,7 +21,7 @@
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/status_macros.h"
-#include "archiver/evidence/manifest.h"
+#include "archiver/evidence/digest.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/record.h"
 #include "archiver/seal/envelope.h"
@@ -222,6 +222,9 @@ class ArchiveChecker {
         return TakeStateChanged(record);
       case log::RecordType::kClockChanged:
         return TakeClockChanged(record);
+      case log::RecordType::kSourceDigest:
+      case log::RecordType::kKeysChanged:
+        return;
       default:
         log_.False(
             record.position,
@@ -373,7 +376,9 @@ class ArchiveChecker {
     const auto whole = WithBody(&log_, record);
     session->check.Chunk(
         record.position, *header,
-        whole.has_value() ? evidence::BodyHash(whole->body) : "");
+        whole.has_value()
+            ? evidence::RecordDigest(whole->type, whole->header, whole->body)
+            : "");
     if (!whole.has_value() || !session->seals.has_value()) return;
     TakeSeal(*whole, session->seals->Chunk(*whole, *header));
   }

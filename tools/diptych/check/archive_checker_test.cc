@@ -123,14 +123,14 @@ TEST_F(ArchiveCheckerTest, NotesWithAHole) {
 }
 
 TEST_F(ArchiveCheckerTest, AManifestWithAnotherHash) {
-  Append(MakeSession(
-      session_, {.segment = [](stored::v1::Segment* segment) {
-        if (segment->segment() != 0) return;
-        (*segment->mutable_chunks(1)->mutable_body_sha256())[0] ^= 1;
-      }}));
+  Append(MakeSession(session_, {.segment = [](stored::v1::Segment* segment) {
+                       if (segment->segment() != 0) return;
+                       (*segment->mutable_chunks(1)->mutable_digest())[0] ^= 1;
+                     }}));
   EXPECT_THAT(Quick(), IsEmpty()) << "only the body tells";
   Check(1, false);
-  EXPECT_THAT(findings_, ElementsAre(HasSubstr("has another hash of chunk 1")));
+  EXPECT_THAT(findings_,
+              ElementsAre(HasSubstr("has another digest of chunk 1")));
 }
 
 TEST_F(ArchiveCheckerTest, ABrokenChainOfManifests) {

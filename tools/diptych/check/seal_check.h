@@ -9,19 +9,37 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
 #include "archiver/log/record.h"
+#include "archiver/media/packet_table.h"
 #include "archiver/seal/key_file.h"
+#include "archiver/seal/ratchet.h"
 #include "archiver/seal/session_opener.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
 namespace diptych::check {
 
+// A packet as its gateway signed it.
+struct SentPacket {
+  uint32_t track_id = 0;
+  uint64_t sequence = 0;
+  // In the track's source tree.
+  std::string leaf_hash;
+};
+
+// What a chunk's body showed.
+struct ChunkContents {
+  // In the order of the chunk; none if the sides are not known (the keys at
+  // hand open no metadata).
+  std::vector<SentPacket> packets;
+};
+
 // Opens one epoch's seals of one session and says whether what is inside agrees
-// with the clear headers. All functions return DATA_LOSS, naming what is false,
-// and PERMISSION_DENIED where the keys at hand do not open the class. Not
-// thread-safe.
+// with the clear headers, and with what they commit to. All functions return
+// DATA_LOSS, naming what is false, and PERMISSION_DENIED where the keys at hand
+// do not open the class. Not thread-safe.
 class SealCheck {
  public:
   // PERMISSION_DENIED if none of the keys opens anything.
@@ -29,7 +47,7 @@ class SealCheck {
       const base::Uuid& archive_id, const stored::v1::KeyWraps& wraps,
       const std::vector<seal::KeyPair>& keys);
 
-  // Remembers the span's tracks: a chunk is of the last span.
+  // Remembers the span's tracks.
   absl::Status SpanStarted(const log::StoredRecord& record,
                            const stored::v1::SpanStarted& header);
   absl::Status Notes(const log::StoredRecord& record,
@@ -37,16 +55,29 @@ class SealCheck {
   absl::Status AttachmentPart(const log::StoredRecord& record,
                               const stored::v1::AttachmentPart& header) const;
   // Also that the packet table and the clusters agree, and that the packets are
-  // those that the header counts.
-  absl::Status Chunk(const log::StoredRecord& record,
-                     const stored::v1::Chunk& header) const;
+  // those that the header counts and that its leaves stand for.
+  absl::StatusOr<ChunkContents> Chunk(const log::StoredRecord& record,
+                                      const stored::v1::Chunk& header) const;
 
  private:
+  struct Track {
+    int side = 0;
+    bool video = false;
+  };
+  using Tracks = std::map<uint32_t, Track>;
+
   explicit SealCheck(std::unique_ptr<seal::SessionOpener> opener);
 
+  absl::Status CheckLeaves(const stored::v1::Chunk& header,
+                           const media::ChunkBody& body,
+                           const std::vector<std::string>& payload_sha256,
+                           const Tracks* tracks) const;
+  absl::Status CheckCommitment(absl::string_view what, absl::string_view said,
+                               absl::string_view held) const;
+
   std::unique_ptr<seal::SessionOpener> opener_;
-  bool tracks_known_ = false;
-  std::map<uint32_t, int> side_of_track_;
+  // Of the epoch's spans; at most limits::kMaxSpansPerSession.
+  std::map<uint32_t, Tracks> spans_;
 };
 
 }  // namespace diptych::check

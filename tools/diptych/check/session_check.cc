@@ -1,18 +1,16 @@
 #include "tools/diptych/check/session_check.h"
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <set>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
-#include "archiver/evidence/manifest.h"
+#include "archiver/base/sha256.h"
 #include "archiver/log/record.h"
 #include "proto/stored/v1/records.pb.h"
 
@@ -57,7 +55,11 @@ std::string SideName(int side) {
 }
 
 SessionCheck::SessionCheck(const base::Uuid& id, FalseThing on_false)
-    : id_(id), on_false_(std::move(on_false)) {}
+    : id_(id),
+      on_false_(std::move(on_false)),
+      manifests_([this](log::Position position, const std::string& what) {
+        False(position, what);
+      }) {}
 
 void SessionCheck::False(log::Position position,
                          const std::string& what) const {
@@ -71,7 +73,9 @@ void SessionCheck::CheckEpoch(log::Position position, uint64_t epoch) {
 }
 
 void SessionCheck::Opened(log::Position position,
-                          const stored::v1::SessionOpened& header) {
+                          const stored::v1::SessionOpened& header,
+                          const std::string& digest) {
+  manifests_.Other(position, log::RecordType::kSessionOpened, digest);
   if (header.resumed()) {
     if (header.epoch() <= epoch_) {
       False(position, absl::StrCat("it goes on under epoch ", header.epoch(),
@@ -89,7 +93,9 @@ void SessionCheck::Opened(log::Position position,
 }
 
 void SessionCheck::SpanStarted(log::Position position,
-                               const stored::v1::SpanStarted& header) {
+                               const stored::v1::SpanStarted& header,
+                               const std::string& digest) {
+  manifests_.Other(position, log::RecordType::kSpanStarted, digest);
   CheckEpoch(position, header.epoch());
   if (header.span() != next_span_) {
     False(position, absl::StrCat("span ", header.span(), " follows where span ",
@@ -131,7 +137,7 @@ void SessionCheck::CheckSide(log::Position position,
 
 void SessionCheck::Chunk(log::Position position,
                          const stored::v1::Chunk& header,
-                         const std::string& body_sha256) {
+                         const std::string& digest) {
   CheckEpoch(position, header.epoch());
   if (header.suite() != kKnownSuite) {
     False(position, absl::StrCat("chunk ", header.chunk(),
@@ -169,8 +175,37 @@ void SessionCheck::Chunk(log::Position position,
   for (const stored::v1::Gap& gap : header.gaps()) {
     CheckGap(position, absl::StrCat("chunk ", header.chunk()), gap);
   }
-  pending_.push_back(
-      {header.chunk(), header.segment(), header.span(), position, body_sha256});
+  CheckChunkTracks(position, header);
+  manifests_.Chunk(position, header, digest);
+}
+
+void SessionCheck::CheckChunkTracks(log::Position position,
+                                    const stored::v1::Chunk& header) const {
+  const std::string chunk = absl::StrCat("chunk ", header.chunk());
+  uint32_t last = 0;
+  std::set<int> sides;
+  for (const stored::v1::ChunkTrack& track : header.tracks()) {
+    if (!IsTrack(track.track_id()) || track.track_id() <= last ||
+        !IsSide(track.side())) {
+      False(position, absl::StrCat(chunk, " has a leaf of track ",
+                                   track.track_id(), " after track ", last));
+    }
+    if (track.leaf().size() != base::kSha256_bytes) {
+      False(position,
+            absl::StrCat(chunk, " has no leaf of track ", track.track_id()));
+    }
+    last = track.track_id();
+    sides.insert(track.side());
+  }
+  for (const stored::v1::ChunkSide& side : header.sides()) {
+    if (sides.erase(side.side()) > 0) continue;
+    False(position, absl::StrCat(chunk, " has packets of the ",
+                                 SideName(side.side()), " side and no leaf"));
+  }
+  for (const int side : sides) {
+    False(position, absl::StrCat(chunk, " has a leaf of the ", SideName(side),
+                                 " side and no packets"));
+  }
 }
 
 void SessionCheck::TakeNotes(log::Position position, stored::v1::Side side,
@@ -184,73 +219,33 @@ void SessionCheck::TakeNotes(log::Position position, stored::v1::Side side,
 }
 
 void SessionCheck::Notes(log::Position position,
-                         const stored::v1::Notes& header) {
+                         const stored::v1::Notes& header,
+                         const std::string& digest) {
+  manifests_.Other(position, log::RecordType::kNotes, digest);
   CheckEpoch(position, header.epoch());
   TakeNotes(position, header.side(), header.first_note(), header.last_note());
 }
 
 void SessionCheck::AttachmentPart(log::Position position,
-                                  const stored::v1::AttachmentPart& header) {
+                                  const stored::v1::AttachmentPart& header,
+                                  const std::string& digest) {
+  manifests_.Other(position, log::RecordType::kAttachmentPart, digest);
   CheckEpoch(position, header.epoch());
   TakeNotes(position, header.side(), header.note(), header.note());
 }
 
-void SessionCheck::CheckListed(log::Position position,
-                               const stored::v1::Segment& header,
-                               const std::vector<PendingChunk>& listed) {
-  const std::string manifest =
-      absl::StrCat("the manifest of segment ", header.segment());
-  if (header.chunks_size() != static_cast<int>(listed.size())) {
-    False(position, absl::StrCat(manifest, " lists ", header.chunks_size(),
-                                 " chunks; the log holds ", listed.size()));
-    return;
-  }
-  for (size_t i = 0; i < listed.size(); ++i) {
-    const stored::v1::SegmentChunk& named = header.chunks(static_cast<int>(i));
-    const PendingChunk& found = listed[i];
-    if (named.chunk() != found.chunk) {
-      False(position, absl::StrCat(manifest, " lists chunk ", named.chunk(),
-                                   "; the log holds chunk ", found.chunk));
-      continue;
-    }
-    if (named.body_sha256().size() != 32) {
-      False(position,
-            absl::StrCat(manifest, " has no hash of chunk ", named.chunk()));
-    } else if (!found.body_sha256.empty() &&
-               named.body_sha256() != found.body_sha256) {
-      False(position, absl::StrCat(manifest, " has another hash of chunk ",
-                                   named.chunk(), " than its body"));
-    }
-    if (found.span != header.span()) {
-      False(position, absl::StrCat(manifest, " is of span ", header.span(),
-                                   "; its chunk ", found.chunk, " is of span ",
-                                   found.span));
-    }
-  }
+void SessionCheck::SourceDigest(log::Position position,
+                                const stored::v1::SourceDigest& header,
+                                const std::string& digest) {
+  manifests_.Other(position, log::RecordType::kSourceDigest, digest);
+  CheckEpoch(position, header.epoch());
+  TakeNotes(position, header.statement().side(), header.note(), header.note());
 }
 
 void SessionCheck::Segment(log::Position position,
                            const stored::v1::Segment& header,
                            absl::string_view header_bytes) {
-  if (header.segment() < next_manifest_) {
-    False(position,
-          absl::StrCat("the manifest of segment ", header.segment(),
-                       " follows that of segment ", next_manifest_ - 1));
-  }
-  std::vector<PendingChunk> listed;
-  std::vector<PendingChunk> later;
-  for (PendingChunk& chunk : pending_) {
-    if (chunk.segment == header.segment()) {
-      listed.push_back(std::move(chunk));
-    } else if (chunk.segment > header.segment()) {
-      later.push_back(std::move(chunk));
-    } else {
-      False(chunk.position,
-            absl::StrCat("chunk ", chunk.chunk, " is in no manifest"));
-    }
-  }
-  pending_ = std::move(later);
-  CheckListed(position, header, listed);
+  manifests_.Segment(position, header, header_bytes);
   if (header.end_us() < header.start_us() ||
       header.window_end_us() < header.window_start_us()) {
     False(position,
@@ -261,17 +256,12 @@ void SessionCheck::Segment(log::Position position,
     False(position, absl::StrCat("the manifest of segment ", header.segment(),
                                  " names track ", track));
   }
-  if (header.previous_manifest_sha256() != manifest_sha256_) {
-    False(position, absl::StrCat("the manifest of segment ", header.segment(),
-                                 " does not name the one before it"));
-  }
-  manifest_sha256_ = evidence::ManifestHash(header_bytes);
-  next_manifest_ = header.segment() + 1;
-  ++manifests_;
 }
 
 void SessionCheck::StateChanged(log::Position position,
-                                const stored::v1::StateChanged& header) {
+                                const stored::v1::StateChanged& header,
+                                const std::string& digest) {
+  manifests_.Other(position, log::RecordType::kStateChanged, digest);
   CheckEpoch(position, header.epoch());
   const bool degraded = header.state() == stored::v1::SESSION_STATE_DEGRADED;
   if (!degraded && header.state() != stored::v1::SESSION_STATE_RECOVERED) {
@@ -295,7 +285,9 @@ void SessionCheck::StateChanged(log::Position position,
 }
 
 void SessionCheck::ClockChanged(log::Position position,
-                                const stored::v1::ClockChanged& header) {
+                                const stored::v1::ClockChanged& header,
+                                const std::string& digest) {
+  manifests_.Other(position, log::RecordType::kClockChanged, digest);
   CheckEpoch(position, header.epoch());
   const std::string clock =
       absl::StrCat("the clock of track ", header.track_id());
@@ -343,10 +335,7 @@ void SessionCheck::CheckTotals(log::Position position,
 
 void SessionCheck::Closed(log::Position position,
                           const stored::v1::SessionClosed& header) {
-  for (const PendingChunk& chunk : pending_) {
-    False(chunk.position,
-          absl::StrCat("chunk ", chunk.chunk, " is in no manifest"));
-  }
+  manifests_.Closed(position, header);
   for (const auto& [side, totals] : sides_) {
     const bool named = std::any_of(
         header.sides().begin(), header.sides().end(),
@@ -362,13 +351,6 @@ void SessionCheck::Closed(log::Position position,
   for (const stored::v1::Gap& gap : header.gaps()) {
     CheckGap(position, "its end", gap);
   }
-  if (header.segments() != manifests_) {
-    False(position, absl::StrCat("it is said to have ", header.segments(),
-                                 " segments; the log holds ", manifests_));
-  }
-  if (header.manifest_sha256() != manifest_sha256_) {
-    False(position, "its end does not name its last manifest");
-  }
 }
 
 void SessionCheck::Snapshot(log::Position position,
@@ -383,8 +365,9 @@ void SessionCheck::Snapshot(log::Position position,
   compare("next chunk", stored.next_chunk(), next_chunk_);
   compare("next span", stored.next_span(), next_span_);
   compare("chunks without a manifest:",
-          static_cast<uint64_t>(stored.pending_chunks_size()), pending_.size());
-  if (stored.manifest_sha256() != manifest_sha256_) {
+          static_cast<uint64_t>(stored.pending_chunks_size()),
+          manifests_.pending_chunks());
+  if (stored.manifest_sha256() != manifests_.last_hash()) {
     False(position, "the snapshot names another manifest as its last");
   }
   for (const stored::v1::SideTotals& side : stored.sides()) {
@@ -400,16 +383,16 @@ void SessionCheck::Adopt(const stored::v1::OpenSession& stored) {
   // What damage took away is not known.
   first_span_of_epoch_ = 0;
   next_chunk_ = stored.next_chunk();
-  manifest_sha256_ = stored.manifest_sha256();
   sides_.clear();
   for (const stored::v1::SideTotals& side : stored.sides()) {
     sides_[side.side()] = side;
   }
-  pending_.clear();
-  for (const stored::v1::PendingChunk& chunk : stored.pending_chunks()) {
-    pending_.push_back(
-        {chunk.chunk(), chunk.segment(), chunk.span(), chunk.position(), ""});
-  }
+  manifests_.Adopt(stored);
+}
+
+uint64_t SessionCheck::last_sequence(int side) const {
+  const auto found = sides_.find(side);
+  return found == sides_.end() ? 0 : found->second.last_sequence();
 }
 
 }  // namespace diptych::check

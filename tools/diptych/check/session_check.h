@@ -2,23 +2,16 @@
 #define TOOLS_DIPTYCH_CHECK_SESSION_CHECK_H_
 
 #include <cstdint>
-#include <functional>
 #include <map>
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
 #include "archiver/log/record.h"
 #include "proto/stored/v1/records.pb.h"
+#include "tools/diptych/check/manifest_check.h"
 
 namespace diptych::check {
-
-// Takes what is false about a session; `position` is the record's that shows
-// it.
-using FalseThing =
-    std::function<void(log::Position position, const std::string& what)>;
 
 // Follows one session through the log's clear headers and says where they do
 // not agree: numbers with holes, manifests that list other chunks, totals that
@@ -28,23 +21,32 @@ class SessionCheck {
  public:
   SessionCheck(const base::Uuid& id, FalseThing on_false);
 
-  // Each takes the next record of the session.
-  void Opened(log::Position position, const stored::v1::SessionOpened& header);
+  // Each takes the next record of the session, by its position, header and
+  // digest, which is empty if the body was not read.
+  void Opened(log::Position position, const stored::v1::SessionOpened& header,
+              const std::string& digest);
   void SpanStarted(log::Position position,
-                   const stored::v1::SpanStarted& header);
-  // `body_sha256` is empty if the body was not read.
+                   const stored::v1::SpanStarted& header,
+                   const std::string& digest);
   void Chunk(log::Position position, const stored::v1::Chunk& header,
-             const std::string& body_sha256);
-  void Notes(log::Position position, const stored::v1::Notes& header);
+             const std::string& digest);
+  void Notes(log::Position position, const stored::v1::Notes& header,
+             const std::string& digest);
   void AttachmentPart(log::Position position,
-                      const stored::v1::AttachmentPart& header);
+                      const stored::v1::AttachmentPart& header,
+                      const std::string& digest);
+  void SourceDigest(log::Position position,
+                    const stored::v1::SourceDigest& header,
+                    const std::string& digest);
   // `header_bytes` is the header as it lies in the log.
   void Segment(log::Position position, const stored::v1::Segment& header,
                absl::string_view header_bytes);
   void StateChanged(log::Position position,
-                    const stored::v1::StateChanged& header);
+                    const stored::v1::StateChanged& header,
+                    const std::string& digest);
   void ClockChanged(log::Position position,
-                    const stored::v1::ClockChanged& header);
+                    const stored::v1::ClockChanged& header,
+                    const std::string& digest);
   // The session is then over.
   void Closed(log::Position position, const stored::v1::SessionClosed& header);
 
@@ -56,16 +58,10 @@ class SessionCheck {
 
   uint64_t epoch() const { return epoch_; }
   uint64_t key_position() const { return key_position_; }
+  // Of a side's packets that the log holds; 0: none.
+  uint64_t last_sequence(int side) const;
 
  private:
-  struct PendingChunk {
-    uint32_t chunk = 0;
-    uint32_t segment = 0;
-    uint32_t span = 0;
-    log::Position position = 0;
-    std::string body_sha256;
-  };
-
   void False(log::Position position, const std::string& what) const;
   void CheckEpoch(log::Position position, uint64_t epoch);
   void CheckGap(log::Position position, const std::string& where,
@@ -73,8 +69,8 @@ class SessionCheck {
   void CheckSide(log::Position position, const stored::v1::ChunkSide& side);
   void TakeNotes(log::Position position, stored::v1::Side side, uint64_t first,
                  uint64_t last);
-  void CheckListed(log::Position position, const stored::v1::Segment& header,
-                   const std::vector<PendingChunk>& listed);
+  void CheckChunkTracks(log::Position position,
+                        const stored::v1::Chunk& header) const;
   void CheckTotals(log::Position position,
                    const stored::v1::SideTotals& stored) const;
 
@@ -87,13 +83,10 @@ class SessionCheck {
   // Spans of earlier epochs don't come again.
   uint32_t first_span_of_epoch_ = 0;
   uint32_t next_chunk_ = 0;
-  // One past the last segment that a record named, and that has a manifest.
+  // The last segment that a chunk named.
   uint32_t min_segment_ = 0;
-  uint32_t next_manifest_ = 0;
-  uint32_t manifests_ = 0;
-  std::string manifest_sha256_;
   std::map<int, stored::v1::SideTotals> sides_;
-  std::vector<PendingChunk> pending_;
+  ManifestCheck manifests_;
 };
 
 // "resident" or "clerk".

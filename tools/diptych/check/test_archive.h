@@ -21,7 +21,7 @@
 #include "archiver/base/clock.h"
 #include "archiver/base/file.h"
 #include "archiver/base/ids.h"
-#include "archiver/evidence/manifest.h"
+#include "archiver/evidence/digest.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/log_store.h"
 #include "archiver/log/record.h"
@@ -180,7 +180,8 @@ class TestArchive : public testing::Test {
                                   resident_first, resident_last, clerk_last));
       stored::v1::SegmentChunk* listed = segment.add_chunks();
       listed->set_chunk(number);
-      listed->set_body_sha256(evidence::BodyHash(records.back().body));
+      listed->set_digest(evidence::RecordDigest(
+          records.back().type, records.back().header, records.back().body));
     };
     const auto end_segment = [&] {
       segment.set_session_id(opened.session_id());
