@@ -1,6 +1,7 @@
 #include "archiver/ingest/receipt.h"
 
 #include <cstdint>
+#include <string>
 
 #include <google/protobuf/util/time_util.h>
 
@@ -17,8 +18,11 @@ using google::protobuf::util::TimeUtil;
 
 api::v1::Receipt MakeReceipt(absl::string_view archive_id,
                              int64_t start_time_us,
-                             const stored::v1::SessionClosed& closed,
+                             absl::string_view closed_header,
                              log::Position position) {
+  stored::v1::SessionClosed closed;
+  closed.ParseFromArray(closed_header.data(),
+                        static_cast<int>(closed_header.size()));
   api::v1::Receipt receipt;
   receipt.set_session_id(base::Uuid::FromBytes(closed.session_id())
                              .value_or(base::Uuid())
@@ -44,7 +48,7 @@ api::v1::Receipt MakeReceipt(absl::string_view archive_id,
   receipt.set_segments(closed.segments());
   receipt.set_manifest_sha256(closed.manifest_sha256());
   receipt.set_log_position(position);
-  receipt.set_closed_header(closed.SerializeAsString());
+  receipt.set_closed_header(std::string(closed_header));
   return receipt;
 }
 

@@ -10,11 +10,11 @@
 
 namespace diptych::ingest {
 
-// What a gateway gets for a session whose closing record lies at `position`.
-// The same for whoever asks again.
+// What a gateway gets for a session whose closing record, with this header, lies
+// at `position`. The same for whoever asks again.
 api::v1::Receipt MakeReceipt(absl::string_view archive_id,
                              int64_t start_time_us,
-                             const stored::v1::SessionClosed& closed,
+                             absl::string_view closed_header,
                              log::Position position);
 
 }  // namespace diptych::ingest

@@ -234,14 +234,14 @@ void Session::BeginClose(stored::v1::CloseReason reason) {
   for (std::string& digest : writer_->TakeUnnamedRecords()) {
     closed.add_records(std::move(digest));
   }
-  records.push_back(
-      {RecordType::kSessionClosed, closed.SerializeAsString(), ""});
+  std::string header = closed.SerializeAsString();
+  records.push_back({RecordType::kSessionClosed, header, ""});
   state_ = State::kClosing;
   ++commits_in_flight_;
   const int64_t start_time_us = start_time_us_;
   const absl::Status submitted = context_->log->Submit(
       std::move(records),
-      [self = shared_from_this(), closed, start_time_us](
+      [self = shared_from_this(), header = std::move(header), start_time_us](
           const absl::StatusOr<std::vector<log::Position>>& positions) {
         {
           base::MutexLock lock(&self->mutex_);
@@ -250,7 +250,7 @@ void Session::BeginClose(stored::v1::CloseReason reason) {
           self->state_ = State::kClosed;
           GiveReceipt(self->context_->prover,
                       MakeReceipt(self->context_->archive->archive_id(),
-                                  start_time_us, closed, positions->back()),
+                                  start_time_us, header, positions->back()),
                       self->Sinks());
           for (SideState& state : self->sides_) state.sink = nullptr;
         }

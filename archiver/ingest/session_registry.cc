@@ -150,14 +150,17 @@ SessionRegistry::Open(const std::shared_ptr<StreamSink>& sink,
     if (living != sessions_.end() && !living->second->failed()) {
       session = living->second;
     } else {
+      std::optional<stored::v1::ClosedSession> closed;
       {
         base::MutexLock log_lock(&log_mutex_);
-        if (const stored::v1::ClosedSession* closed =
-                log_sessions_.FindClosed(*id)) {
-          return MakeReceipt(context_->archive->archive_id(),
-                             closed->start_time_us(), closed->closed(),
-                             closed->position());
-        }
+        if (const auto* found = log_sessions_.FindClosed(*id)) closed = *found;
+      }
+      if (closed.has_value()) {
+        ASSIGN_OR_RETURN(const log::StoredRecord record,
+                         log_->Read(closed->position()));
+        return MakeReceipt(context_->archive->archive_id(),
+                           closed->start_time_us(), record.header,
+                           closed->position());
       }
       ASSIGN_OR_RETURN(const std::optional<UnfinishedSession> before,
                        FindOpen(*id));

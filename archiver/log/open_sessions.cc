@@ -272,6 +272,8 @@ absl::Status OpenSessions::Apply(RecordType type, absl::string_view header,
       entry.set_start_time_us(session->start_time_us());
       entry.set_position(position);
       *entry.mutable_closed() = std::move(closed);
+      // The record has them; snapshots stay small.
+      entry.mutable_closed()->clear_records();
       open_.erase(id);
       AddClosed(id, std::move(entry));
       return absl::OkStatus();
