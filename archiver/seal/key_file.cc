@@ -73,18 +73,23 @@ absl::StatusOr<SecretKey> PassphraseKey(
   return key;
 }
 
+// A new file, whole or not at all, for its owner alone.
 absl::Status WriteSecretFile(const std::string& path,
                              absl::string_view content) {
+  const std::string fresh = absl::StrCat(path, ".new");
+  // What a crash left behind.
+  unlink(fresh.c_str());
   const int fd =
-      open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+      open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot create ", path));
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot create ", fresh));
   }
   absl::Status status;
   size_t done = 0;
   while (done < content.size() && status.ok()) {
     const ssize_t wrote =
         write(fd, content.data() + done, content.size() - done);
+    if (wrote < 0 && errno == EINTR) continue;
     if (wrote < 0) {
       status = absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
     } else {
@@ -95,6 +100,11 @@ absl::Status WriteSecretFile(const std::string& path,
     status = absl::ErrnoToStatus(errno, absl::StrCat("cannot sync ", path));
   }
   close(fd);
+  // A second name instead of a rename, which would replace what is there.
+  if (status.ok() && link(fresh.c_str(), path.c_str()) != 0) {
+    status = absl::ErrnoToStatus(errno, absl::StrCat("cannot create ", path));
+  }
+  unlink(fresh.c_str());
   return status;
 }
 
@@ -282,7 +292,9 @@ absl::StatusOr<KeyPair> ParseKeyFile(
   if (file.has_encrypted() && !has_private) {
     if (!passphrase.has_value()) {
       return absl::FailedPreconditionError(
-          absl::StrCat(where, " needs a passphrase and there is none"));
+          absl::StrCat(where,
+                       " needs a passphrase; give it with "
+                       "--passphrase_file"));
     }
     const absl::StatusOr<SecretKey> wrapping =
         PassphraseKey(*passphrase, file.encrypted());

@@ -11,8 +11,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
-#include <cstring>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,6 +46,7 @@ class Fd {
   Fd& operator=(const Fd&) = delete;
 
   int get() const { return fd_; }
+  int Release() { return std::exchange(fd_, -1); }
   void Close() {
     if (fd_ >= 0) close(fd_);
     fd_ = -1;
@@ -113,12 +115,7 @@ absl::StatusOr<std::unique_ptr<Command>> Command::Start(
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) return absl::ErrnoToStatus(error, "cannot start /bin/sh");
-  auto command = std::make_unique<Command>(pid, dup(read_end.get()));
-  if (command->output() < 0) {
-    return absl::ErrnoToStatus(errno, "cannot take a pipe");
-  }
-  fcntl(command->output(), F_SETFD, FD_CLOEXEC);
-  return command;
+  return std::make_unique<Command>(pid, read_end.Release());
 }
 
 absl::StatusOr<int> Command::WaitUntil(absl::Time deadline) {
@@ -161,17 +158,17 @@ absl::StatusOr<SecretText> RunCommand(const std::string& shell_text,
   for (;;) {
     const absl::Duration left = deadline - absl::Now();
     pollfd poll_fd = {.fd = command->output(), .events = POLLIN, .revents = 0};
-    const int ready = poll(
-        &poll_fd, 1,
-        static_cast<int>(std::max<int64_t>(0, absl::ToInt64Milliseconds(left))));
+    const int ready = poll(&poll_fd, 1,
+                           static_cast<int>(std::max<int64_t>(
+                               0, absl::ToInt64Milliseconds(left))));
     if (ready < 0 && errno == EINTR) continue;
     if (ready == 0) {
       return absl::DeadlineExceededError(
           absl::StrCat("it said nothing whole within ",
                        absl::FormatDuration(timeout), " and was ended"));
     }
-    const ssize_t got = read(command->output(), text.mutable_data() + done,
-                             text.size() - done);
+    const ssize_t got =
+        read(command->output(), text.mutable_data() + done, text.size() - done);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return absl::ErrnoToStatus(errno, "cannot read from it");
     if (got == 0) break;
@@ -216,6 +213,21 @@ absl::StatusOr<SecretText> ReadCredential(const std::string& name,
   // No look at the mode: systemd lets its user in by an access control list,
   // which shows as a group's right.
   return ReadSecretFile(absl::StrCat(folder, "/", name), max_bytes);
+}
+
+absl::StatusOr<SecretText> FirstLine(SecretText text, absl::string_view where) {
+  const size_t end = std::min(text.view().find_first_of("\r\n"), text.size());
+  if (end == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the first line of ", where, " holds no passphrase"));
+  }
+  if (end > limits::kMaxPassphrase_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the passphrase from ", where, " has more than ",
+                     limits::kMaxPassphrase_bytes, " bytes"));
+  }
+  text.Shrink(end);
+  return text;
 }
 
 }  // namespace
@@ -287,13 +299,15 @@ absl::StatusOr<SecretText> KeySource::Read(size_t max_bytes,
                                    absl::string_view(text.status().message())));
 }
 
-absl::Status KeepFromChildren(const std::vector<KeySource>& sources) {
+absl::Status SettleFds(const std::vector<KeySource>& sources, FdFate fate) {
   for (const KeySource& source : sources) {
-    if (source.kind() == KeySource::Kind::kFd &&
-        fcntl(source.fd(), F_SETFD, FD_CLOEXEC) != 0) {
+    if (source.kind() != KeySource::Kind::kFd) continue;
+    if (fcntl(source.fd(), F_SETFD, fate == FdFate::kPassOn ? 0 : FD_CLOEXEC) !=
+        0) {
       return absl::FailedPreconditionError(
           absl::StrCat(source.Name(), " is not open in this process"));
     }
+    if (fate == FdFate::kClose) close(source.fd());
   }
   return absl::OkStatus();
 }
@@ -301,19 +315,13 @@ absl::Status KeepFromChildren(const std::vector<KeySource>& sources) {
 absl::StatusOr<SecretText> ReadPassphrase(const KeySource& source) {
   ASSIGN_OR_RETURN(SecretText text,
                    source.Read(limits::kMaxPassphrase_bytes + 2));
-  size_t end = std::min(text.view().find('\n'), text.size());
-  if (end > 0 && text.view()[end - 1] == '\r') --end;
-  if (end == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(source.Name(), " holds no passphrase in its first line"));
-  }
-  if (end > limits::kMaxPassphrase_bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(source.Name(), " holds a passphrase of more than ",
-                     limits::kMaxPassphrase_bytes, " bytes"));
-  }
-  text.Shrink(end);
-  return text;
+  return FirstLine(std::move(text), source.Name());
+}
+
+absl::StatusOr<SecretText> ReadPassphraseFile(const std::string& path) {
+  ASSIGN_OR_RETURN(SecretText text,
+                   ReadSecretFile(path, limits::kMaxPassphrase_bytes + 2));
+  return FirstLine(std::move(text), path);
 }
 
 }  // namespace diptych::seal

@@ -1,9 +1,12 @@
 #ifndef ARCHIVER_SEAL_KEY_SOURCE_H_
 #define ARCHIVER_SEAL_KEY_SOURCE_H_
 
+#include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -42,20 +45,31 @@ class KeySource {
       absl::Duration timeout = limits::kKeyCommandTimeout) const;
 
  private:
-  KeySource(Kind kind, std::string what) : kind_(kind), what_(std::move(what)) {}
+  KeySource(Kind kind, std::string what)
+      : kind_(kind), what_(std::move(what)) {}
 
   Kind kind_;
   std::string what_;
   int fd_ = -1;
 };
 
-// Keeps programs that this process starts from getting the sources' open files.
-// FAILED_PRECONDITION if one is not open. To be called first thing.
-absl::Status KeepFromChildren(const std::vector<KeySource>& sources);
+// What has to be done about fd:N before this process opens anything of its own
+// that could come to have the number. FAILED_PRECONDITION if one is not open.
+enum class FdFate {
+  // Whatever it starts next gets them.
+  kPassOn,
+  // It reads them itself: nothing that it starts gets them.
+  kKeep,
+  // It has no use for them: closes them.
+  kClose,
+};
+absl::Status SettleFds(const std::vector<KeySource>& sources, FdFate fate);
 
 // A passphrase: the source's first line, without its end. INVALID_ARGUMENT if
 // it is empty or over limits::kMaxPassphrase_bytes.
 absl::StatusOr<SecretText> ReadPassphrase(const KeySource& source);
+// The same from a file, whoever may read it.
+absl::StatusOr<SecretText> ReadPassphraseFile(const std::string& path);
 
 }  // namespace diptych::seal
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -11,18 +12,21 @@
 
 #include <CLI/CLI.hpp>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "archiver/seal/key_source.h"
 
 namespace diptych::daemon {
 namespace {
 
 constexpr int kWrongUse = 2;
-constexpr std::array<absl::string_view, 7> kNames = {
+constexpr std::array<absl::string_view, 10> kNames = {
     "data_dir",      "keys",         "passphrase_file", "roles",
-    "ingest_listen", "audit_listen", "reserve_bytes"};
+    "ingest_listen", "audit_listen", "reserve_bytes",   "index_key",
+    "audit_key",     "passphrase"};
 
 // The environment as flags in front of the real ones, so that these win.
 std::vector<std::string> WithEnvironment(int argc, const char* const* argv) {
@@ -53,7 +57,43 @@ bool ParseRoles(const std::string& roles, DaemonOptions* options) {
   return true;
 }
 
+// Says what is wrong with a source.
+bool CheckSources(const DaemonOptions& options) {
+  std::set<int> fds;
+  for (const auto& [name, text] :
+       {std::pair<absl::string_view, absl::string_view>{"index_key",
+                                                        options.index_key},
+        {"audit_key", options.audit_key},
+        {"passphrase", options.passphrase}}) {
+    if (text.empty()) continue;
+    const absl::StatusOr<seal::KeySource> source = seal::KeySource::Parse(text);
+    std::string wrong;
+    if (!source.ok()) {
+      wrong = std::string(source.status().message());
+    } else if (source->fd() >= 0 && !fds.insert(source->fd()).second) {
+      wrong = absl::StrCat(source->Name(), " gives its secret only once");
+    }
+    if (wrong.empty()) continue;
+    std::fprintf(stderr, "diptychd: --%s: %s\n", std::string(name).c_str(),
+                 wrong.c_str());
+    return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+std::vector<seal::KeySource> DaemonOptions::KeySources() const {
+  std::vector<seal::KeySource> sources;
+  for (const std::string& text : {index_key, audit_key, passphrase}) {
+    if (text.empty()) continue;
+    // The options were checked when they were parsed.
+    if (auto source = seal::KeySource::Parse(text); source.ok()) {
+      sources.push_back(*std::move(source));
+    }
+  }
+  return sources;
+}
 
 std::variant<DaemonOptions, int> ParseDaemonOptions(int argc,
                                                     const char* const* argv) {
@@ -72,6 +112,14 @@ std::variant<DaemonOptions, int> ParseDaemonOptions(int argc,
       "the folder with the private keys (default: DATA_DIR.keys)");
   add("--passphrase_file", &options.passphrase_file,
       "a file whose first line opens the private keys");
+  add("--index_key", &options.index_key,
+      "where the reader gets the index's private key: file:PATH, fd:N, "
+      "credential:NAME or command:CMD (default: index.key in --keys)");
+  add("--audit_key", &options.audit_key,
+      "the same for the auditors' private key (default: audit.key in --keys)");
+  add("--passphrase", &options.passphrase,
+      "the same for the passphrase that opens the private keys")
+      ->excludes("--passphrase_file");
   add("--roles", &roles, "archiver, indexer, or both")->capture_default_str();
   add("--ingest_listen", &options.ingest_listen,
       "where gateways connect; port 0 takes a free one")
@@ -101,6 +149,7 @@ std::variant<DaemonOptions, int> ParseDaemonOptions(int argc,
                  "comma between\n");
     return kWrongUse;
   }
+  if (!CheckSources(options)) return kWrongUse;
   while (options.data_dir.size() > 1 && options.data_dir.back() == '/') {
     options.data_dir.pop_back();
   }

@@ -5,6 +5,9 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
+
+#include "archiver/seal/key_source.h"
 
 namespace diptych::daemon {
 
@@ -15,12 +18,20 @@ struct DaemonOptions {
   // Default: data_dir + ".keys". Only the indexer opens it.
   std::string keys;
   std::string passphrase_file;
+  // Where the reader's secrets come from instead (seal::KeySource); empty:
+  // index.key and audit.key in `keys`, and no passphrase.
+  std::string index_key;
+  std::string audit_key;
+  std::string passphrase;
   bool archiver = true;
   bool indexer = true;
   std::string ingest_listen = "127.0.0.1:7443";
   std::string audit_listen = "127.0.0.1:7444";
   // Free space under which no new session begins; unset: DefaultReserve.
   std::optional<uint64_t> reserve_bytes;
+
+  // Of the three above, those that are given.
+  std::vector<seal::KeySource> KeySources() const;
 };
 
 // The options, or the exit code to leave with (help was asked for, or the use

@@ -2,8 +2,6 @@
 // as a second one; see README.md.
 
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -24,6 +22,7 @@
 #include "absl/time/time.h"
 #include "archiver/base/file.h"
 #include "archiver/base/log_line.h"
+#include "archiver/seal/key_source.h"
 #include "archiver/seal/secret.h"
 #include "tools/diptychd/daemon_options.h"
 #include "tools/diptychd/reader.h"
@@ -57,12 +56,12 @@ sigset_t BlockSignals() {
   return set;
 }
 
-// Keys must not end up in a core file or be read by a debugger of the same
-// user.
-void HideMemory() {
-  const rlimit none = {0, 0};
-  setrlimit(RLIMIT_CORE, &none);
-  prctl(PR_SET_DUMPABLE, 0);
+// Before anything of this process's own is open.
+absl::Status SettleKeyFiles(const DaemonOptions& options) {
+  return seal::SettleFds(options.KeySources(),
+                         !options.indexer    ? seal::FdFate::kClose
+                         : !options.archiver ? seal::FdFate::kKeep
+                                             : seal::FdFate::kPassOn);
 }
 
 int RunReader(const DaemonOptions& options, const sigset_t& signals) {
@@ -135,6 +134,13 @@ int RunWriter(const DaemonOptions& options, const sigset_t& signals) {
       exit_code = 1;
       break;
     }
+    if (!reader->CanStartAgain()) {
+      base::LogLine(base::Severity::kError,
+                    "the reader died and can't be started again, since its "
+                    "keys came once, as open files; recording goes on: start "
+                    "the daemon again to read");
+      continue;
+    }
     pause = short_lived ? std::min(2 * pause, kLongestRestartPause)
                         : kFirstRestartPause;
     restart_at = absl::Now() + pause;
@@ -155,11 +161,18 @@ int Main(int argc, char** argv) {
   const DaemonOptions& options = std::get<DaemonOptions>(parsed);
   DieWithParent();
   umask(0027);
-  HideMemory();
+  seal::HideMemory();
+  if (const absl::Status status = SettleKeyFiles(options); !status.ok()) {
+    return Fail(status);
+  }
   RequireTls13();
   const sigset_t signals = BlockSignals();
   if (const absl::Status status = seal::InitializeCrypto(); !status.ok()) {
     return Fail(status);
+  }
+  if (const absl::Status locked = seal::LockedMemoryStatus(); !locked.ok()) {
+    base::LogLine(base::Severity::kWarning, "keys are not in locked memory",
+                  {{"error", absl::string_view(locked.message())}});
   }
   return options.archiver ? RunWriter(options, signals)
                           : RunReader(options, signals);

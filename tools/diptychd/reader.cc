@@ -4,10 +4,12 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "archiver/base/clock.h"
 #include "archiver/base/file.h"
@@ -18,6 +20,8 @@
 #include "archiver/log/log_reader.h"
 #include "archiver/seal/index_keys.h"
 #include "archiver/seal/key_file.h"
+#include "archiver/seal/key_source.h"
+#include "archiver/seal/secret.h"
 #include "indexer/builder/index_builder.h"
 #include "indexer/builder/log_follower.h"
 #include "indexer/query/catalog.h"
@@ -36,9 +40,55 @@ namespace {
 constexpr absl::Duration kStopGrace = absl::Seconds(2);
 constexpr absl::Duration kWriterWait = absl::Seconds(2);
 
+absl::StatusOr<std::optional<seal::SecretText>> ReadPassphrase(
+    const DaemonOptions& options) {
+  std::optional<seal::SecretText> passphrase;
+  if (!options.passphrase_file.empty()) {
+    ASSIGN_OR_RETURN(passphrase,
+                     seal::ReadPassphraseFile(options.passphrase_file));
+  } else if (!options.passphrase.empty()) {
+    ASSIGN_OR_RETURN(const seal::KeySource source,
+                     seal::KeySource::Parse(options.passphrase));
+    ASSIGN_OR_RETURN(passphrase, seal::ReadPassphrase(source));
+  }
+  return passphrase;
+}
+
+// The recipient's key first, then those of it that are retired and still lie in
+// the key folder: what was wrapped to them stays readable.
+absl::StatusOr<std::vector<seal::KeyPair>> ReadKeys(
+    const DaemonOptions& options, const std::string& name,
+    const std::string& given, std::optional<absl::string_view> passphrase) {
+  std::vector<seal::KeyPair> keys;
+  if (given.empty()) {
+    ASSIGN_OR_RETURN(keys.emplace_back(),
+                     seal::ReadKeyFile(options.keys, name, passphrase));
+  } else {
+    ASSIGN_OR_RETURN(const seal::KeySource source,
+                     seal::KeySource::Parse(given));
+    ASSIGN_OR_RETURN(seal::SecretText text,
+                     source.Read(limits::kMaxKeyFile_bytes));
+    ASSIGN_OR_RETURN(
+        keys.emplace_back(),
+        seal::ParseKeyFile(std::move(text), source.Name(), name, passphrase));
+  }
+  std::vector<absl::Status> left_out;
+  ASSIGN_OR_RETURN(
+      std::vector<seal::KeyPair> others,
+      seal::ReadOtherKeyFiles(options.keys, name, passphrase, &left_out));
+  for (seal::KeyPair& key : others) keys.push_back(std::move(key));
+  for (const absl::Status& why : left_out) {
+    base::LogLine(
+        base::Severity::kWarning,
+        "an earlier key was left out: what only it opens stays closed",
+        {{"error", absl::string_view(why.message())}});
+  }
+  return keys;
+}
+
 absl::StatusOr<TlsIdentity> ReadIdentity(
     const DaemonOptions& options, const std::string& name,
-    const std::optional<std::string>& passphrase) {
+    std::optional<absl::string_view> passphrase) {
   TlsIdentity identity;
   ASSIGN_OR_RETURN(
       identity.ca_pem,
@@ -48,8 +98,11 @@ absl::StatusOr<TlsIdentity> ReadIdentity(
   ASSIGN_OR_RETURN(
       identity.certificate_pem,
       base::ReadWholeFile(stem + ".crt", limits::kMaxPemFile_bytes));
-  ASSIGN_OR_RETURN(identity.private_key_pem,
-                   pki::ReadPrivateKeyPem(stem + ".key", passphrase));
+  std::optional<std::string> copy;
+  if (passphrase.has_value()) copy.emplace(*passphrase);
+  absl::StatusOr<std::string> pem = pki::ReadPrivateKeyPem(stem + ".key", copy);
+  if (copy.has_value()) const seal::SecretText wiped(*std::move(copy));
+  ASSIGN_OR_RETURN(identity.private_key_pem, std::move(pem));
   return identity;
 }
 
@@ -81,16 +134,15 @@ absl::Status ReaderImpl::Run(const DaemonOptions& options) {
                    seal::ReadArchiveConfig(options.data_dir));
   ASSIGN_OR_RETURN(const base::Uuid archive_id,
                    base::Uuid::FromBytes(archive.archive_id()));
-  std::optional<std::string> passphrase;
-  if (!options.passphrase_file.empty()) {
-    ASSIGN_OR_RETURN(passphrase,
-                     pki::ReadPassphraseFile(options.passphrase_file));
-  }
-  ASSIGN_OR_RETURN(seal::KeyPair index_key,
-                   seal::ReadKeyFile(options.keys, "index", passphrase));
-  ASSIGN_OR_RETURN(seal::KeyPair audit_key,
-                   seal::ReadKeyFile(options.keys, "audit", passphrase));
-  index_keys_ = seal::IndexKeys::Derive(index_key);
+  ASSIGN_OR_RETURN(const std::optional<seal::SecretText> secret,
+                   ReadPassphrase(options));
+  std::optional<absl::string_view> passphrase;
+  if (secret.has_value()) passphrase = secret->view();
+  ASSIGN_OR_RETURN(std::vector<seal::KeyPair> index_key,
+                   ReadKeys(options, "index", options.index_key, passphrase));
+  ASSIGN_OR_RETURN(std::vector<seal::KeyPair> audit_key,
+                   ReadKeys(options, "audit", options.audit_key, passphrase));
+  index_keys_ = seal::IndexKeys::Derive(index_key.front());
 
   base::FileSystem* const files = base::FileSystem::Real();
   log_ = std::make_unique<log::LogReader>(
@@ -106,7 +158,7 @@ absl::Status ReaderImpl::Run(const DaemonOptions& options) {
   builder.index_keys = &*index_keys_;
   builder.log = log_.get();
   builder.key_store = key_store_.get();
-  builder.recipient_keys.push_back(std::move(index_key));
+  builder.recipient_keys = std::move(index_key);
   ASSIGN_OR_RETURN(builder_, indexer::IndexBuilder::Create(std::move(builder)));
   follower_ =
       std::make_unique<indexer::LogFollower>(log_.get(), builder_.get());
@@ -145,7 +197,9 @@ absl::Status ReaderImpl::Run(const DaemonOptions& options) {
   media.key_store = key_store_.get();
   media.access = link_.get();
   media.clock = base::Clock::Real();
-  media.keys.push_back(std::move(audit_key));
+  media.tree = {files, absl::StrCat(options.data_dir, "/tlog"),
+                archive.witnesses_size() > 0};
+  media.keys = std::move(audit_key);
   media_service_ = std::make_unique<indexer::MediaService>(std::move(media));
 
   RpcServer::Options server;

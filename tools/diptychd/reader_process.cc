@@ -6,10 +6,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <ctime>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -17,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "archiver/seal/key_source.h"
 
 namespace diptych::daemon {
 namespace {
@@ -39,6 +42,12 @@ absl::Status ReaderProcess::Start() {
   if (!options_.passphrase_file.empty()) {
     arguments.push_back(
         absl::StrCat("--passphrase_file=", options_.passphrase_file));
+  }
+  for (const auto& [name, source] : {std::pair<const char*, const std::string&>{
+                                         "--index_key=", options_.index_key},
+                                     {"--audit_key=", options_.audit_key},
+                                     {"--passphrase=", options_.passphrase}}) {
+    if (!source.empty()) arguments.push_back(absl::StrCat(name, source));
   }
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -63,7 +72,11 @@ absl::Status ReaderProcess::Start() {
     return absl::ErrnoToStatus(error, "cannot start the reader's process");
   }
   pid_ = pid;
-  return absl::OkStatus();
+  const std::vector<seal::KeySource> sources = options_.KeySources();
+  fds_are_gone_ = std::any_of(
+      sources.begin(), sources.end(),
+      [](const seal::KeySource& source) { return source.fd() >= 0; });
+  return seal::SettleFds(sources, seal::FdFate::kClose);
 }
 
 bool ReaderProcess::Reap() {

@@ -19,7 +19,12 @@ class ReaderProcess {
   // Kills what still runs.
   ~ReaderProcess();
 
+  // Hands on the files that keys come from (fd:N), and closes its own: this
+  // process holds no key.
   absl::Status Start();
+
+  // False once keys have been handed on that can't be read a second time.
+  bool CanStartAgain() const { return !fds_are_gone_; }
 
   // Takes note of children that have died (SIGCHLD). True if the reader was one
   // of them.
@@ -35,6 +40,7 @@ class ReaderProcess {
   const DaemonOptions options_;
   std::optional<pid_t> pid_;
   bool ended_well_ = false;
+  bool fds_are_gone_ = false;
 };
 
 // In the reader's process: to be called first thing. Dies with the parent that
