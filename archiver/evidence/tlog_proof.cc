@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/sha256.h"
 #include "archiver/base/status_macros.h"

@@ -19,6 +19,8 @@
 #include "archiver/base/log_line.h"
 #include "archiver/base/mutex.h"
 #include "archiver/base/status_macros.h"
+#include "archiver/evidence/publisher.h"
+#include "archiver/evidence/source_statement.h"
 #include "archiver/ingest/archive_log_service.h"
 #include "archiver/ingest/ingest_service.h"
 #include "archiver/ingest/session_registry.h"
@@ -27,6 +29,7 @@
 #include "archiver/log/log_store.h"
 #include "archiver/log/open_sessions.h"
 #include "archiver/seal/key_file.h"
+#include "archiver/seal/signing.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "tools/diptychd/server.h"
 #include "tools/diptychd/storage_guard.h"
@@ -66,11 +69,16 @@ class WriterImpl final : public Writer {
   void Drain() override;
 
  private:
+  // The log tree, with the key that signs it.
+  absl::Status OpenTree(const std::string& data_dir,
+                        const base::Uuid& archive_id);
+
   // In the order of their lives: what comes later uses what came before.
   stored::v1::ArchiveConfig archive_;
   std::unique_ptr<log::LogStore> key_store_;
   std::unique_ptr<log::LogStore> log_store_;
   std::unique_ptr<log::LogReader> log_reader_;
+  std::unique_ptr<evidence::TreePublisher> tree_;
   std::unique_ptr<ingest::SessionRegistry> registry_;
   std::unique_ptr<StorageGuard> guard_;
   // Set before the first record is submitted; read by commit threads.
@@ -130,6 +138,7 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
           {{"open_sessions", absl::StrCat(recovered.open().size())},
            {"durable_end", absl::StrCat(log_store_->durable_end())}});
   registry_ = std::make_unique<ingest::SessionRegistry>(std::move(recovered));
+  RETURN_IF_ERROR(OpenTree(options.data_dir, archive_id));
 
   key_committer_ = std::make_unique<log::Committer>(
       key_store_.get(),
@@ -144,6 +153,7 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
           .on_record =
               [this](const log::Record& record, log::Position position) {
                 registry_->OnRecord(record, position);
+                tree_->OnRecord(record, position);
               },
           .on_durable =
               [this](log::Position end) {
@@ -159,6 +169,7 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
   context_.admit = [this] { return guard_->Admit(); };
   context_.log = log_committer_.get();
   context_.key_store = key_committer_.get();
+  context_.prover = tree_.get();
   log_service_ = std::make_unique<ingest::ArchiveLogService>(
       log_committer_.get(), clock, archive_id, log_store_->durable_end());
   followers_ = log_service_.get();
@@ -193,6 +204,34 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
   return absl::OkStatus();
 }
 
+absl::Status WriterImpl::OpenTree(const std::string& data_dir,
+                                  const base::Uuid& archive_id) {
+  const std::string path = absl::StrCat(data_dir, "/tls/log.key");
+  if (archive_.log_key().public_key().empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the archive in ", data_dir,
+                     " has no key for its transparency log: it was made by an "
+                     "earlier version"));
+  }
+  ASSIGN_OR_RETURN(seal::SigningKey key, seal::ReadSigningKey(path));
+  if (key.public_key() != archive_.log_key().public_key()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        path, " is not the key that archive.textproto names as the log's"));
+  }
+  ASSIGN_OR_RETURN(tree_,
+                   evidence::TreePublisher::Open(
+                       {.file_system = base::FileSystem::Real(),
+                        .directory = absl::StrCat(data_dir, "/tlog"),
+                        .origin = evidence::LogOrigin(archive_id.ToString()),
+                        .log = log_reader_.get(),
+                        .durable_end = log_store_->durable_end()},
+                       std::move(key)));
+  const auto latest = tree_->latest();
+  LogLine(Severity::kInfo, "the log tree is there",
+          {{"leaves", absl::StrCat(latest.has_value() ? latest->size : 0)}});
+  return absl::OkStatus();
+}
+
 WriterImpl::~WriterImpl() {
   Drain();
   server_.reset();
@@ -201,6 +240,8 @@ WriterImpl::~WriterImpl() {
   followers_ = nullptr;
   key_committer_.reset();
   log_committer_.reset();
+  // Its last checkpoint has what they wrote.
+  if (tree_ != nullptr) tree_->Stop();
 }
 
 void WriterImpl::Drain() {
