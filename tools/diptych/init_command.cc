@@ -18,6 +18,7 @@
 #include "archiver/base/ids.h"
 #include "archiver/base/principal.h"
 #include "archiver/base/status_macros.h"
+#include "archiver/evidence/source_statement.h"
 #include "archiver/seal/key_file.h"
 #include "archiver/seal/session_sealer.h"
 #include "proto/stored/v1/keys.pb.h"
@@ -27,6 +28,7 @@
 #include "tools/diptych/output.h"
 #include "tools/diptych/profile.h"
 #include "tools/pki/pki.h"
+#include "tools/pki/signing_key.h"
 
 namespace diptych::cli {
 namespace {
@@ -37,6 +39,10 @@ constexpr mode_t kPrivateFile = 0600;
 constexpr mode_t kPrivateFolder = 0700;
 constexpr mode_t kPublicFile = 0644;
 constexpr mode_t kDataFolder = 0750;
+
+constexpr base::Role kProfiles[] = {base::Role::kGateway, base::Role::kAuditor,
+                                    base::Role::kOperator,
+                                    base::Role::kWitness};
 
 struct Folders {
   std::string data;
@@ -147,10 +153,19 @@ absl::Status WriteKeyFolderCertificates(const Folders& folders,
   return SyncDirectory(folders.keys);
 }
 
-absl::Status WriteWriterCertificate(const Folders& folders,
-                                    const NewArchive& archive) {
-  // Not encrypted: the writer starts without anybody's passphrase, and this key
-  // opens no record.
+// Makes a signing key whose private half lies at `path`.
+absl::Status WriteSigningKey(const std::string& path, const std::string& name,
+                             stored::v1::SigningIdentity* identity) {
+  ASSIGN_OR_RETURN(const pki::SigningKey key, pki::MakeSigningKey());
+  identity->set_name(name);
+  identity->set_public_key(key.public_key);
+  return WriteNewFile(path, key.private_key_pem, kPrivateFile);
+}
+
+absl::Status WriteWriterKeys(const Folders& folders, NewArchive* made) {
+  const NewArchive& archive = *made;
+  // Not encrypted: the writer starts without anybody's passphrase, and these
+  // keys open no record.
   const std::string tls = absl::StrCat(folders.data, "/tls");
   RETURN_IF_ERROR(MakeDirectory(tls, kPrivateFolder));
   ASSIGN_OR_RETURN(
@@ -163,11 +178,15 @@ absl::Status WriteWriterCertificate(const Folders& folders,
                                credential.certificate_pem, kPublicFile));
   RETURN_IF_ERROR(WriteNewFile(absl::StrCat(tls, "/ingest.key"),
                                credential.private_key_pem, kPrivateFile));
+  RETURN_IF_ERROR(WriteSigningKey(absl::StrCat(tls, "/log.key"),
+                                  evidence::LogOrigin(archive.id.ToString()),
+                                  made->config.mutable_log_key()));
   return SyncDirectory(tls);
 }
 
-absl::Status WriteProfile(const Folders& folders, const NewArchive& archive,
-                          base::Role role) {
+absl::Status WriteProfile(const Folders& folders, base::Role role,
+                          NewArchive* made) {
+  const NewArchive& archive = *made;
   const std::string name(base::RoleName(role));
   const std::string folder = absl::StrCat(folders.data, "/profiles/", name);
   RETURN_IF_ERROR(MakeDirectory(folder, kPrivateFolder));
@@ -189,6 +208,12 @@ absl::Status WriteProfile(const Folders& folders, const NewArchive& archive,
                                credential.certificate_pem, kPrivateFile));
   RETURN_IF_ERROR(WriteNewFile(absl::StrCat(folder, "/client.key"),
                                credential.private_key_pem, kPrivateFile));
+  if (role == base::Role::kGateway) {
+    RETURN_IF_ERROR(
+        WriteSigningKey(absl::StrCat(folder, "/", kSourceKeyFile),
+                        evidence::SourceName(archive.id.ToString(), name),
+                        made->config.add_sources()));
+  }
   return SyncDirectory(folder);
 }
 
@@ -202,10 +227,9 @@ absl::Status WriteArchive(const CommandContext& context, const Folders& folders,
     RETURN_IF_ERROR(
         MakeDirectory(absl::StrCat(folders.data, "/", name), kDataFolder));
   }
-  RETURN_IF_ERROR(WriteWriterCertificate(folders, *archive));
-  for (const base::Role role :
-       {base::Role::kGateway, base::Role::kAuditor, base::Role::kOperator}) {
-    RETURN_IF_ERROR(WriteProfile(folders, *archive, role));
+  RETURN_IF_ERROR(WriteWriterKeys(folders, archive));
+  for (const base::Role role : kProfiles) {
+    RETURN_IF_ERROR(WriteProfile(folders, role, archive));
   }
   RETURN_IF_ERROR(SyncDirectory(absl::StrCat(folders.data, "/profiles")));
   RETURN_IF_ERROR(context.interrupt->Check());
@@ -222,10 +246,11 @@ void Report(const CommandContext& context, const Folders& folders,
   output.Text(
       absl::StrCat("keys      ", folders.keys,
                    archive.passphrase.has_value() ? " (encrypted)" : ""));
-  for (const char* role : {"gateway", "auditor", "operator"}) {
-    const std::string folder = absl::StrCat(folders.data, "/profiles/", role);
+  for (const base::Role role : kProfiles) {
+    const std::string name(base::RoleName(role));
+    const std::string folder = absl::StrCat(folders.data, "/profiles/", name);
     output.Text(absl::StrCat("profile   ", folder));
-    output.Line("profile", {{"role", role}, {"folder", folder}});
+    output.Line("profile", {{"role", name}, {"folder", folder}});
   }
   if (!archive.passphrase.has_value()) {
     output.Warning(absl::StrCat(

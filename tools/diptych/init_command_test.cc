@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
 #include "archiver/seal/key_file.h"
 #include "proto/stored/v1/keys.pb.h"
@@ -26,6 +27,7 @@
 #include "tools/diptych/output.h"
 #include "tools/diptych/profile.h"
 #include "tools/pki/pki.h"
+#include "tools/pki/signing_key.h"
 
 namespace diptych::cli {
 namespace {
@@ -96,15 +98,20 @@ TEST_F(InitCommandTest, MakesExactlyTheseFiles) {
           "profiles/auditor/profile.json 0600", "profiles/gateway/ 0700",
           "profiles/gateway/ca.crt 0600", "profiles/gateway/client.crt 0600",
           "profiles/gateway/client.key 0600",
-          "profiles/gateway/profile.json 0600", "profiles/operator/ 0700",
+          "profiles/gateway/profile.json 0600",
+          "profiles/gateway/source.key 0600", "profiles/operator/ 0700",
           "profiles/operator/ca.crt 0600", "profiles/operator/client.crt 0600",
           "profiles/operator/client.key 0600",
-          "profiles/operator/profile.json 0600",
+          "profiles/operator/profile.json 0600", "profiles/witness/ 0700",
+          "profiles/witness/ca.crt 0600", "profiles/witness/client.crt 0600",
+          "profiles/witness/client.key 0600",
+          "profiles/witness/profile.json 0600",
           "run/ 0750",            //
           "tls/ 0700",            //
           "tls/ca.crt 0644",      //
           "tls/ingest.crt 0644",  //
           "tls/ingest.key 0600",  //
+          "tls/log.key 0600",     //
           "volumes/ 0750"));
   EXPECT_THAT(Tree(keys_), ElementsAre("audit-server.crt 0644",    //
                                        "audit-server.key 0600",    //
@@ -141,16 +148,37 @@ TEST_F(InitCommandTest, RecipientsAreThoseOfTheKeyFiles) {
   check(2, "escrow", {stored::v1::KEY_CLASS_MEDIA});
 }
 
+TEST_F(InitCommandTest, SigningKeysAreThoseOfTheConfiguration) {
+  ASSERT_TRUE(Init({.data_dir = dir_}).ok());
+  const auto config = seal::ReadArchiveConfig(dir_);
+  ASSERT_TRUE(config.ok()) << config.status();
+  const std::string origin = absl::StrCat(
+      "diptych/", base::Uuid::FromBytes(config->archive_id())->ToString());
+  const auto public_key = [&](const std::string& path) {
+    return pki::ParseSigningKey(Content(dir_ + path))->public_key;
+  };
+  EXPECT_EQ(config->log_key().name(), origin);
+  EXPECT_EQ(config->log_key().public_key(), public_key("/tls/log.key"));
+  ASSERT_EQ(config->sources_size(), 1);
+  EXPECT_EQ(config->sources(0).name(), origin + "/gateway/gateway");
+  EXPECT_EQ(config->sources(0).public_key(),
+            public_key("/profiles/gateway/source.key"));
+  EXPECT_NE(config->sources(0).public_key(), config->log_key().public_key());
+  EXPECT_EQ(config->witnesses_size(), 0);
+}
+
 TEST_F(InitCommandTest, ProfilesLoadAndFollowTheArchive) {
   ASSERT_TRUE(Init({.data_dir = dir_}).ok());
   std::ofstream(dir_ + "/run/audit.address") << "127.0.0.1:9\n";
-  for (const char* role : {"gateway", "auditor", "operator"}) {
+  for (const char* role : {"gateway", "auditor", "operator", "witness"}) {
     const auto profile = LoadProfile(absl::StrCat(dir_, "/profiles/", role));
     ASSERT_TRUE(profile.ok()) << profile.status();
     EXPECT_EQ(profile->role, role);
     EXPECT_EQ(profile->audit_address, "127.0.0.1:9");
     EXPECT_EQ(profile->ingest_address, "127.0.0.1:7443");
     EXPECT_EQ(profile->ca_pem, Content(dir_ + "/tls/ca.crt"));
+    EXPECT_EQ(profile->source_key_pem.empty(),
+              absl::string_view(role) != "gateway");
   }
 }
 
@@ -215,7 +243,7 @@ TEST_F(InitCommandTest, JsonEndsWithASummary) {
   std::vector<std::string> lines;
   std::istringstream stream(data_.str());
   for (std::string line; std::getline(stream, line);) lines.push_back(line);
-  ASSERT_EQ(lines.size(), 4u);
+  ASSERT_EQ(lines.size(), 5u);
   const Json last = Json::parse(lines.back());
   EXPECT_EQ(last["message_type"], "summary");
   EXPECT_EQ(last["data_dir"], dir_);

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
@@ -115,6 +116,13 @@ absl::StatusOr<Profile> LoadProfile(const std::string& folder) {
   ASSIGN_OR_RETURN(profile.private_key_pem,
                    pki::ReadPrivateKeyPem(absl::StrCat(folder, "/client.key"),
                                           /*passphrase=*/std::nullopt));
+  absl::StatusOr<std::string> source_key =
+      pki::ReadPrivateKeyPem(absl::StrCat(folder, "/", kSourceKeyFile),
+                             /*passphrase=*/std::nullopt);
+  if (!source_key.ok() && !absl::IsNotFound(source_key.status())) {
+    return source_key.status();
+  }
+  if (source_key.ok()) profile.source_key_pem = *std::move(source_key);
   return profile;
 }
 

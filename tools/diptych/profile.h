@@ -16,12 +16,15 @@ namespace diptych::cli {
 
 inline constexpr char kDefaultIngestAddress[] = "127.0.0.1:7443";
 inline constexpr char kDefaultAuditAddress[] = "127.0.0.1:7444";
+// In a gateway's profile.
+inline constexpr char kSourceKeyFile[] = "source.key";
 
-// A profile folder: profile.json, ca.crt, client.crt, client.key (PEM).
+// A profile folder: profile.json, ca.crt, client.crt, client.key (PEM), and, of
+// a gateway, source.key.
 struct Profile {
   std::string folder;
   base::Uuid archive_id;
-  // "gateway", "auditor" or "operator".
+  // "gateway", "auditor", "operator" or "witness".
   std::string role;
   // host:port.
   std::string ingest_address;
@@ -31,6 +34,9 @@ struct Profile {
   std::string ca_pem;
   std::string certificate_pem;
   std::string private_key_pem;
+  // With which a gateway signs what it sent: PEM, Ed25519; empty if the profile
+  // has none.
+  std::string source_key_pem;
 };
 
 // The folder that --profile (if given) or DIPTYCH_PROFILE names.

@@ -17,6 +17,7 @@
 #include "archiver/base/principal.h"
 #include "proto/api/v1/common.pb.h"
 #include "tools/pki/pki.h"
+#include "tools/pki/signing_key.h"
 
 namespace diptych::cli {
 namespace {
@@ -64,6 +65,18 @@ TEST_F(ProfileTest, ReadsWhatWasWritten) {
   EXPECT_EQ(profile->audit_address, "10.0.0.1:2");
   EXPECT_THAT(profile->ca_pem, HasSubstr("BEGIN CERTIFICATE"));
   EXPECT_THAT(profile->private_key_pem, HasSubstr("PRIVATE KEY"));
+}
+
+TEST_F(ProfileTest, ASourceKeyIsReadIfItIsThereAndPrivate) {
+  EXPECT_TRUE(LoadProfile(dir_ + "/profile")->source_key_pem.empty());
+  const auto key = pki::MakeSigningKey();
+  Write(dir_ + "/profile/source.key", key->private_key_pem);
+  EXPECT_EQ(LoadProfile(dir_ + "/profile")->source_key_pem,
+            key->private_key_pem);
+  chmod((dir_ + "/profile/source.key").c_str(), 0644);
+  const absl::Status status = LoadProfile(dir_ + "/profile").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("source.key"));
 }
 
 TEST_F(ProfileTest, FollowsTheArchivesAddressFiles) {

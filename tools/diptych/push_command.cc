@@ -28,11 +28,14 @@
 #include "tools/diptych/output.h"
 #include "tools/diptych/profile.h"
 #include "tools/diptych/push_plan.h"
+#include "tools/diptych/push_receipt.h"
 #include "tools/diptych/push_report.h"
+#include "tools/diptych/push_signing.h"
 #include "tools/diptych/wire_text.h"
 #include "tools/gateway/gateway_session.h"
 #include "tools/gateway/media_source.h"
 #include "tools/gateway/session_pump.h"
+#include "tools/gateway/source_signer.h"
 #include "tools/gateway/spool.h"
 
 namespace diptych::cli {
@@ -91,11 +94,14 @@ class Push {
   // True if all of the inputs was archived.
   bool ShowResult(const gateway::PumpResult& result);
   void ShowSummary(const gateway::PumpResult& result);
+  // Shows and keeps it; asks for one that is proven if it has to be kept.
+  absl::Status TakeReceipt(api::v1::Receipt receipt);
 
   const CommandContext& context_;
   const PushOptions& options_;
   Output& output_;
   std::string profile_folder_;
+  std::shared_ptr<const gateway::SourceSigner> signer_;
   base::Uuid session_id_;
   std::optional<absl::Time> start_time_;
   std::vector<gateway::PumpNote> notes_;
@@ -112,6 +118,8 @@ class Push {
   std::atomic<uint64_t> keyframes_not_asked_ = 0;
   Messages messages_;
   std::unique_ptr<gateway::GatewaySession> session_;
+  // With which to ask for its receipt again.
+  gateway::SessionOptions closed_session_;
   absl::Duration began_;
   uint64_t problems_ = 0;
 };
@@ -149,7 +157,10 @@ absl::Status Push::ParseOptions() {
   }
   ASSIGN_OR_RETURN(notes_, PlanNotes(options_));
   ASSIGN_OR_RETURN(profile_folder_, ProfileFolder(context_.profile_flag));
-  return LoadProfile(profile_folder_).status();
+  ASSIGN_OR_RETURN(const Profile profile, LoadProfile(profile_folder_));
+  ASSIGN_OR_RETURN(signer_, LoadSourceSigner(profile));
+  if (options_.receipt.empty()) return absl::OkStatus();
+  return CheckReceiptPath(options_.receipt, session_id_.ToString());
 }
 
 absl::Status Push::OpenInputs() {
@@ -243,6 +254,13 @@ absl::Status Push::StartSession() {
     ASSIGN_OR_RETURN(const Profile profile, LoadProfile(profile_folder_));
     return Connect(profile, profile.ingest_address);
   };
+  session.source_signer = signer_;
+  // Files are sent again from their start by whoever runs the same command.
+  session.repeatable = !any_live;
+  closed_session_.connect = session.connect;
+  closed_session_.session_id = session.session_id;
+  closed_session_.start_time = session.start_time;
+  closed_session_.sides = session.sides;
   session.on_broken = [this](const absl::Status& reason) {
     messages_.Add(absl::StrCat("the connection broke (", reason.message(),
                                "); trying again"));
@@ -357,6 +375,35 @@ void Push::ShowSummary(const gateway::PumpResult& result) {
                   text);
 }
 
+absl::Status Push::TakeReceipt(api::v1::Receipt receipt) {
+  if (receipt.session_id().empty()) {
+    if (options_.receipt.empty()) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(
+        "no receipt is written to ", options_.receipt,
+        ": another stream still carries a side of the session, and gets it"));
+  }
+  const absl::Status kept = options_.receipt.empty()
+                                ? absl::OkStatus()
+                                : WriteReceipt(options_.receipt, receipt);
+  if (kept.ok() && !options_.receipt.empty() && receipt.checkpoint().empty()) {
+    absl::StatusOr<api::v1::Receipt> proven =
+        AwaitProvenReceipt(closed_session_, receipt,
+                           2 * limits::kReceiptProofWait, context_.interrupt);
+    if (proven.ok()) {
+      receipt = *std::move(proven);
+      const absl::Status replaced = WriteReceipt(options_.receipt, receipt);
+      if (!replaced.ok()) output_.Warning(std::string(replaced.message()));
+    } else {
+      output_.Warning(absl::StrCat(
+          "the receipt in ", options_.receipt, " is not proven yet (",
+          proven.status().message(), "): the same command with --session=",
+          receipt.session_id(), " asks for it again"));
+    }
+  }
+  ShowReceipt(receipt, &output_);
+  return kept;
+}
+
 absl::StatusOr<ExitCode> Push::Run() {
   began_ = base::Clock::Real()->Monotonic();
   RETURN_IF_ERROR(ParseOptions());
@@ -387,7 +434,7 @@ absl::StatusOr<ExitCode> Push::Run() {
     ASSIGN_OR_RETURN(const Profile profile, LoadProfile(profile_folder_));
     return ExplainCallError(receipt.status(), profile, profile.ingest_address);
   }
-  if (!receipt->session_id().empty()) ShowReceipt(*receipt, &output_);
+  RETURN_IF_ERROR(TakeReceipt(*receipt));
   RETURN_IF_ERROR(result.notes);
   RETURN_IF_ERROR(context_.interrupt->Check());
   ShowSummary(result);

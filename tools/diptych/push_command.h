@@ -33,6 +33,8 @@ struct PushOptions {
   std::string spool;
   // Its key; empty: in that folder.
   std::string spool_key;
+  // Where to write the receipt; empty: nowhere.
+  std::string receipt;
   // Sends what earlier runs left in `spool`, and nothing else.
   bool drain = false;
 };
@@ -40,6 +42,7 @@ struct PushOptions {
 // Streams both sides as a gateway does. JSON lines: `session` first, `problem`
 // for whatever an input could not give, `receipt`, `summary`. Returns kDone, or
 // kFailed if the archive has a receipt but something of the inputs is missing.
+// With a source key in its profile it signs what it sends.
 absl::StatusOr<ExitCode> RunPush(const CommandContext& context,
                                  const PushOptions& options);
 

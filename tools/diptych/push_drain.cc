@@ -21,8 +21,10 @@
 #include "tools/diptych/profile.h"
 #include "tools/diptych/push_command.h"
 #include "tools/diptych/push_report.h"
+#include "tools/diptych/push_signing.h"
 #include "tools/diptych/wire_text.h"
 #include "tools/gateway/gateway_session.h"
+#include "tools/gateway/source_signer.h"
 #include "tools/gateway/spool.h"
 
 namespace diptych::cli {
@@ -31,7 +33,9 @@ namespace {
 class Drain {
  public:
   Drain(const CommandContext& context, const PushOptions& options)
-      : context_(context), output_(*context.output) {
+      : context_(context),
+        output_(*context.output),
+        has_receipt_(!options.receipt.empty()) {
     spool_.directory = options.spool;
     spool_.key_file = options.spool_key;
   }
@@ -47,10 +51,13 @@ class Drain {
 
   const CommandContext& context_;
   Output& output_;
+  const bool has_receipt_;
   gateway::SpoolOptions spool_;
   std::string profile_folder_;
+  std::shared_ptr<const gateway::SourceSigner> signer_;
   uint64_t sessions_ = 0;
   uint64_t packets_ = 0;
+  uint64_t statements_ = 0;
   uint64_t problems_ = 0;
 };
 
@@ -87,6 +94,7 @@ absl::Status Drain::DrainOne(const std::string& folder) {
   ASSIGN_OR_RETURN(options.more_sides_expected, HasOtherFolder(folder));
   options.spool = spool_;
   options.continues = true;
+  options.source_signer = signer_;
   options.opened_spool = std::move(spool);
   options.connect = [this]() -> absl::StatusOr<std::shared_ptr<grpc::Channel>> {
     ASSIGN_OR_RETURN(const Profile profile, LoadProfile(profile_folder_));
@@ -101,6 +109,7 @@ absl::Status Drain::DrainOne(const std::string& folder) {
   ++sessions_;
   for (const auto& [side, counted] : gateway->counters().sides) {
     packets_ += counted.sent;
+    statements_ += counted.statements;
     if (counted.acknowledged < counted.accepted) {
       ShowProblem(
           session,
@@ -118,8 +127,13 @@ absl::StatusOr<ExitCode> Drain::Run() {
   if (spool_.directory.empty()) {
     return absl::InvalidArgumentError("--drain wants --spool=DIR");
   }
+  if (has_receipt_) {
+    return absl::InvalidArgumentError(
+        "--receipt is for one session, and --drain may end many");
+  }
   ASSIGN_OR_RETURN(profile_folder_, ProfileFolder(context_.profile_flag));
-  RETURN_IF_ERROR(LoadProfile(profile_folder_).status());
+  ASSIGN_OR_RETURN(const Profile own, LoadProfile(profile_folder_));
+  ASSIGN_OR_RETURN(signer_, LoadSourceSigner(own));
   const absl::Duration began = base::Clock::Real()->Monotonic();
   ASSIGN_OR_RETURN(const std::vector<std::string> folders,
                    gateway::Spool::List(spool_));
@@ -145,6 +159,7 @@ absl::StatusOr<ExitCode> Drain::Run() {
   output_.Summary(
       {{"sessions", sessions_},
        {"packets", packets_},
+       {"statements", statements_},
        {"left_alone", left_alone},
        {"problems", problems_},
        {"elapsed_s", Seconds(absl::ToInt64Microseconds(took))}},

@@ -16,6 +16,7 @@ void ShowReceipt(const api::v1::Receipt& receipt, Output* output) {
   const std::string manifest =
       absl::BytesToHexString(receipt.manifest_sha256());
   const std::string state(StateWord(receipt.state()));
+  const bool proven = !receipt.checkpoint().empty();
   Json sides = Json::array();
   output->Text("receipt");
   output->Text(absl::StrCat("  session   ", receipt.session_id()));
@@ -39,6 +40,9 @@ void ShowReceipt(const api::v1::Receipt& receipt, Output* output) {
   output->Text(absl::StrCat("  segments  ", receipt.segments()));
   output->Text(absl::StrCat("  manifest  ", manifest));
   output->Text(absl::StrCat("  log       ", receipt.log_position()));
+  output->Text(proven ? absl::StrCat("  proof     entry ", receipt.log_index(),
+                                     " of the log, in a signed checkpoint")
+                      : "  proof     none yet: no checkpoint has it");
   output->Line("receipt", {{"session", receipt.session_id()},
                            {"archive", receipt.archive_id()},
                            {"state", state},
@@ -47,7 +51,10 @@ void ShowReceipt(const api::v1::Receipt& receipt, Output* output) {
                            {"sides", std::move(sides)},
                            {"segments", receipt.segments()},
                            {"manifest_sha256", manifest},
-                           {"log_position", receipt.log_position()}});
+                           {"log_position", receipt.log_position()},
+                           {"log_index",
+                            proven ? Json(receipt.log_index()) : Json(nullptr)},
+                           {"proven", proven}});
   output->Flush();
 }
 
@@ -60,7 +67,9 @@ Json CountersOf(const gateway::SessionCounters& counters) {
                      {"sent_again", counted.sent_again},
                      {"acknowledged", counted.acknowledged},
                      {"spooled", counted.spooled},
-                     {"dropped", counted.dropped}});
+                     {"dropped", counted.dropped},
+                     {"statements", counted.statements},
+                     {"signed_packets", counted.signed_packets}});
   }
   return sides;
 }
@@ -72,6 +81,7 @@ std::string TextOf(const gateway::SessionCounters& counters) {
     sum.sent_again += counted.sent_again;
     sum.spooled += counted.spooled;
     sum.dropped += counted.dropped;
+    sum.statements += counted.statements;
   }
   std::string text = absl::StrCat("; ", sum.acknowledged, " acknowledged");
   const auto add = [&](uint64_t count, const char* what) {
@@ -80,6 +90,8 @@ std::string TextOf(const gateway::SessionCounters& counters) {
   add(sum.sent_again, " sent again");
   add(sum.spooled, " spooled");
   add(sum.dropped, " dropped");
+  add(sum.statements,
+      sum.statements == 1 ? " statement signed" : " statements signed");
   add(counters.reconnects,
       counters.reconnects == 1 ? " reconnect" : " reconnects");
   return text;

@@ -86,10 +86,11 @@ class FakeIngest : public api::v1::Ingest::Service {
     return requests_;
   }
   // What the archive has of a side before anybody has sent anything.
-  void Have(api::v1::Side side, uint64_t sequence) {
+  void Have(api::v1::Side side, uint64_t sequence, uint64_t notes = 0) {
     base::MutexLock lock(&mutex_);
     received_[side].set_sequence(sequence);
-    durable_[side].set_sequence(sequence);
+    received_[side].set_note_sequence(notes);
+    durable_[side] = received_[side];
   }
   int streams() {
     base::MutexLock lock(&mutex_);

@@ -24,6 +24,7 @@
 #include "archiver/base/grpc_status.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
+#include "archiver/base/sha256.h"
 #include "proto/api/v1/ingest.grpc.pb.h"
 #include "tools/gateway/outbox.h"
 #include "tools/gateway/streaming_session.h"
@@ -70,7 +71,10 @@ absl::Duration RetryAfter(const absl::Status& status) {
 
 StreamingSession::StreamingSession(SessionOptions options)
     : options_(std::move(options)),
-      outbox_(options_.sides, !options_.spool.directory.empty()),
+      outbox_(options_.sides, !options_.spool.directory.empty(),
+              {.signer = options_.source_signer,
+               .session_id = options_.session_id,
+               .repeatable = options_.repeatable}),
       spooling_(!options_.spool.directory.empty()) {
   if (spooling_) spooler_ = std::thread([this] { RunSpool(); });
   runner_ = std::thread([this] { Run(); });
@@ -82,6 +86,8 @@ StreamingSession::~StreamingSession() {
   if (!spooling_) return;
   {
     base::MutexLock lock(&mutex_);
+    // Whoever goes on with the spool can't state it all.
+    outbox_.AddStatements(Now(), /*all=*/true);
     spool_stop_ = true;
     spool_wanted_.NotifyAll();
   }
@@ -135,11 +141,15 @@ absl::Status StreamingSession::WaitForRoom(api::v1::Side side,
 
 absl::Status StreamingSession::SendPacket(api::v1::Side side,
                                           api::v1::Packet packet) {
+  std::string payload_sha256;
+  if (options_.source_signer != nullptr) {
+    payload_sha256 = base::Sha256(packet.payload());
+  }
   base::MutexLock lock(&mutex_);
   const absl::Status room = CheckRoom(side, packet.payload().size());
   if (absl::IsResourceExhausted(room)) outbox_.CountDropped(side);
   if (!room.ok()) return room;
-  outbox_.AddPacket(side, std::move(packet), Now());
+  outbox_.AddPacket(side, std::move(packet), Now(), std::move(payload_sha256));
   changed_.NotifyAll();
   if (outbox_.kept_bytes() > options_.buffer_bytes / 2) {
     spool_wanted_.NotifyOne();
@@ -161,7 +171,7 @@ absl::Status StreamingSession::ChangeTracks(
     api::v1::Side side, const std::vector<api::v1::Track>& tracks) {
   base::MutexLock lock(&mutex_);
   if (absl::Status status = WhyStopped(side); !status.ok()) return status;
-  outbox_.AddTracks(side, tracks);
+  outbox_.AddTracks(side, tracks, Now());
   return absl::OkStatus();
 }
 
@@ -170,6 +180,7 @@ absl::StatusOr<api::v1::Receipt> StreamingSession::Close(
   const absl::Duration deadline = Now() + timeout;
   base::MutexLock lock(&mutex_);
   closing_ = true;
+  outbox_.AddStatements(Now(), /*all=*/true);
   changed_.NotifyAll();
   while (!done_ && !failed_.has_value()) {
     if (Now() >= deadline) {
@@ -396,6 +407,7 @@ void StreamingSession::WriteAll(Stream* stream, grpc::ClientContext* context) {
 std::optional<api::v1::RecordRequest> StreamingSession::NextRequest() {
   if (draining_ || close_sent_ || Now() < paused_until_) return std::nullopt;
   if (!outbox_.waits_for_durable()) waiting_since_ = Now();
+  outbox_.AddStatements(Now(), /*all=*/closing_);
   auto request = outbox_.NextMessage(Now(), /*flush=*/closing_);
   if (outbox_.WantsRefill(options_.buffer_bytes / 8)) {
     spool_wanted_.NotifyOne();
@@ -427,6 +439,7 @@ absl::Duration StreamingSession::WakeAt() const {
   if (Now() < paused_until_) return std::min(wake, paused_until_);
   if (draining_ || close_sent_) return wake;
   if (const auto batch = outbox_.NextDeadline()) wake = std::min(wake, *batch);
+  if (const auto due = outbox_.StatementsDueAt()) wake = std::min(wake, *due);
   return wake;
 }
 

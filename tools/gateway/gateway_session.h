@@ -19,6 +19,7 @@
 #include "proto/api/v1/common.pb.h"
 #include "proto/api/v1/ingest.pb.h"
 #include "tools/gateway/outbox.h"
+#include "tools/gateway/source_signer.h"
 #include "tools/gateway/spool.h"
 
 namespace diptych::gateway {
@@ -45,6 +46,14 @@ struct SessionOptions {
   bool continues = false;
   // An open spool of an earlier process, for `continues`; else it is opened.
   std::shared_ptr<Spool> opened_spool;
+  // Signs what is sent, for each track at least every
+  // limits::kSourceDigestEvery; null: nothing is signed. Needed to go on with
+  // a spool whose process had one.
+  std::shared_ptr<const SourceSigner> source_signer;
+  // The caller reads files, and another process may send all of it again with
+  // the same numbers, if it signs as this one does. What is stated together is
+  // then told by the packets' own times and not by the clock.
+  bool repeatable = false;
   // A session that can't be opened for this long, at the start or after a
   // break, has failed.
   absl::Duration first_connect_timeout = limits::kFirstConnectTimeout;

@@ -1,15 +1,18 @@
 // The spool's thread of a session: the only one that waits for the disk.
 
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "archiver/base/clock.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
+#include "archiver/base/status_macros.h"
 #include "tools/gateway/outbox.h"
 #include "tools/gateway/spool.h"
 #include "tools/gateway/streaming_session.h"
@@ -18,6 +21,25 @@ namespace diptych::gateway {
 namespace {
 
 absl::Duration Now() { return base::Clock::Real()->Monotonic(); }
+
+// How much of a spool's end is looked through for what nobody has signed: some
+// 10 s of media, and files are read whole.
+constexpr uint64_t kTail_bytes = 2 * limits::kSpoolFile_bytes;
+
+absl::StatusOr<SpoolTail> ReadTail(Spool* spool) {
+  SpoolTail tail;
+  for (const auto& [id, side] : spool->SeekToTail(kTail_bytes).sides) {
+    const auto& tracks = side.tracks.tracks();
+    tail[id].SetTracks({tracks.begin(), tracks.end()});
+  }
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<SpoolItem> items, spool->ReadNext());
+    if (items.empty()) break;
+    TakeIntoTail(items, spool->state().renumberings, &tail);
+  }
+  spool->SeekTo(0);
+  return tail;
+}
 
 }  // namespace
 
@@ -33,10 +55,16 @@ void StreamingSession::OpenSpool() {
   if (status.ok() && spool_->recovered() && !options_.continues) {
     status = spool_->Discard(options_.sides, options_.start_time);
   }
+  SpoolTail tail;
+  if (status.ok() && spool_->recovered() && options_.source_signer != nullptr) {
+    auto read = ReadTail(spool_.get());
+    status = read.status();
+    if (read.ok()) tail = *std::move(read);
+  }
   if (status.ok()) damages_known_ = spool_->damages().size();
   base::MutexLock lock(&mutex_);
   if (status.ok() && options_.continues) {
-    outbox_.Recover(spool_->oldest(), spool_->state());
+    outbox_.Recover(spool_->oldest(), spool_->state(), std::move(tail));
     spool_->SetProvisional();
   }
   // Nothing was taken from anybody yet.
@@ -155,7 +183,11 @@ bool StreamingSession::ReadSpool() {
     damages_known_ = spool_->damages().size();
     spool_damage_ = base::IntegrityError(spool_->damages().back());
   }
-  outbox_.Refill(*std::move(items), Now());
+  if (const absl::Status status = outbox_.Refill(*std::move(items), Now());
+      !status.ok()) {
+    Fail(status);
+    return false;
+  }
   changed_.NotifyAll();
   return true;
 }

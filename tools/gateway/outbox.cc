@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "archiver/base/limits.h"
+#include "archiver/base/sha256.h"
 #include "proto/api/v1/common.pb.h"
 #include "proto/api/v1/ingest.pb.h"
 
@@ -22,11 +24,13 @@ constexpr size_t kNotesMessage_bytes = 1 << 20;
 
 }  // namespace
 
-Outbox::Outbox(const std::vector<api::v1::OpenSide>& sides, bool spooling)
-    : spooling_(spooling) {
-  for (const api::v1::OpenSide& side : sides) {
-    sides_[side.side()].tracks[0] =
-        Tracks(side.tracks().begin(), side.tracks().end());
+Outbox::Outbox(const std::vector<api::v1::OpenSide>& sides, bool spooling,
+               SourceSigning signing)
+    : spooling_(spooling), signing_(std::move(signing)) {
+  for (const api::v1::OpenSide& open : sides) {
+    SideState& side = sides_[open.side()];
+    side.tracks[0] = Tracks(open.tracks().begin(), open.tracks().end());
+    side.runs.SetTracks(side.tracks[0]);
   }
 }
 
@@ -53,9 +57,16 @@ void Outbox::Keep(SpoolItem item) {
 }
 
 void Outbox::AddPacket(api::v1::Side id, api::v1::Packet packet,
-                       absl::Duration now) {
+                       absl::Duration now, std::string payload_sha256) {
   SideState* const side = Find(id);
   if (side == nullptr) return;
+  if (signing_.signer != nullptr) {
+    if (side->runs.IsDueBefore(packet, now, signing_.repeatable)) {
+      AddStatementsOf(id, side, &side->runs, now);
+    }
+    if (payload_sha256.empty()) payload_sha256 = base::Sha256(packet.payload());
+    side->runs.Add(packet, payload_sha256, now);
+  }
   const uint64_t number = ++side->last_sequence;
   ++side->counters.accepted;
   if (!side->provisional && number <= side->durable_sequence) return;
@@ -73,8 +84,13 @@ absl::Status Outbox::AddNote(api::v1::Side id, api::v1::Note note,
                              absl::Duration now) {
   SideState* const side = Find(id);
   if (side == nullptr) return absl::OkStatus();
+  const auto is_tag = [](const SpoolItem& item) {
+    return item.note->has_tag();
+  };
   if (note.has_tag() &&
-      side->tag_notes.size() + side->notes.size() >= limits::kMaxTagNotes) {
+      side->tag_notes.size() +
+              std::count_if(side->notes.begin(), side->notes.end(), is_tag) >=
+          limits::kMaxTagNotes) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "over ", limits::kMaxTagNotes, " changes of tags in a session"));
   }
@@ -96,9 +112,17 @@ absl::Status Outbox::AddNote(api::v1::Side id, api::v1::Note note,
   return absl::OkStatus();
 }
 
-void Outbox::AddTracks(api::v1::Side id, const Tracks& tracks) {
+void Outbox::AddTracks(api::v1::Side id, const Tracks& tracks,
+                       absl::Duration now) {
   SideState* const side = Find(id);
   if (side == nullptr) return;
+  if (signing_.signer != nullptr) AddStatementsOf(id, side, &side->runs, now);
+  side->runs.SetTracks(tracks);
+  KeepTracks(id, tracks);
+}
+
+void Outbox::KeepTracks(api::v1::Side id, const Tracks& tracks) {
+  SideState* const side = Find(id);
   side->tracks[++side->newest_tracks] = tracks;
   if (!spooling_) return;
   auto open = std::make_shared<api::v1::OpenSide>();
@@ -309,9 +333,10 @@ void Outbox::TakeNotes(api::v1::Side id, api::v1::RecordRequest* message) {
   notes->set_side(id);
   size_t bytes = 0;
   do {
-    const SpoolItem& item = side->notes[side->notes_sent];
+    SpoolItem& item = side->notes[side->notes_sent];
     bytes += item.bytes();
     if (notes->notes_size() > 0 && bytes > kNotesMessage_bytes) return;
+    if (item.note->has_source_digest()) SignStatement(id, side, &item);
     api::v1::Note* const note = notes->add_notes();
     *note = *item.note;
     note->set_note_sequence(item.number);

@@ -5,14 +5,20 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "archiver/base/clock.h"
+#include "archiver/base/ids.h"
 #include "proto/api/v1/common.pb.h"
 #include "proto/api/v1/ingest.pb.h"
+#include "tools/gateway/source_runs.h"
+#include "tools/gateway/source_signer.h"
 #include "tools/gateway/spool_item.h"
 
 namespace diptych::gateway {
@@ -30,32 +36,68 @@ struct SideCounters {
   uint64_t spooled = 0;
   // Refused to the caller because memory and spool were full.
   uint64_t dropped = 0;
+  // Signed statements that were sent, and the packets that they speak of.
+  uint64_t statements = 0;
+  uint64_t signed_packets = 0;
 };
 
-// What a stream has to say, numbered, kept until it is durable. Pure
-// bookkeeping: no threads, no network, no disk. With a spool its items lie in
-// three places, oldest first: in memory to be sent, on disk alone, and in
+// How a session states what it sends.
+struct SourceSigning {
+  // Null: nothing is signed.
+  std::shared_ptr<const SourceSigner> signer;
+  base::Uuid session_id;
+  // The caller may send the same packets and notes again in another process:
+  // statements lie at places that the packets alone tell, since each takes a
+  // note's number.
+  bool repeatable = false;
+  // Must outlive the session.
+  base::Clock* clock = base::Clock::Real();
+};
+
+// What an earlier process sent and nobody has stated, by sides: what the end of
+// its spool says.
+using SpoolTail = std::map<api::v1::Side, SourceRuns>;
+
+// Takes the next items of a spool, in their order.
+void TakeIntoTail(const std::vector<SpoolItem>& items,
+                  const std::vector<Renumbering>& renumberings,
+                  SpoolTail* tail);
+
+// What a stream has to say, numbered, kept until it is durable. With a signer
+// it adds the statements about it: each as a note behind the packets that it
+// speaks of, signed when it is first sent, as only then its numbers are final.
+// Pure bookkeeping: no threads, no network, no disk. With a spool its items lie
+// in three places, oldest first: in memory to be sent, on disk alone, and in
 // memory again. Not thread-safe.
 class Outbox {
  public:
   // `spooling`: somebody calls Unwritten, MarkAppended, MarkSynced and, if
   // needed, Refill.
   explicit Outbox(const std::vector<api::v1::OpenSide>& sides,
-                  bool spooling = false);
+                  bool spooling = false, SourceSigning signing = {});
 
   // Goes on with what a spool holds, all of it on disk alone; what was added
-  // already comes behind it. Before anything is sent.
-  void Recover(const SpoolState& oldest, const SpoolState& newest);
+  // already comes behind it. Before anything is sent. `tail` is stated first.
+  void Recover(const SpoolState& oldest, const SpoolState& newest,
+               SpoolTail tail = {});
 
-  // `now` is any clock that never goes back.
-  void AddPacket(api::v1::Side side, api::v1::Packet packet,
-                 absl::Duration now);
+  // `now` is any clock that never goes back. `payload_sha256` is that of the
+  // payload, if the caller has it.
+  void AddPacket(api::v1::Side side, api::v1::Packet packet, absl::Duration now,
+                 std::string payload_sha256 = {});
   // RESOURCE_EXHAUSTED beyond limits::kMaxTagNotes tag notes.
   absl::Status AddNote(api::v1::Side side, api::v1::Note note,
                        absl::Duration now = absl::ZeroDuration());
   // Of the packets that are added from now on.
-  void AddTracks(api::v1::Side side, const std::vector<api::v1::Track>& tracks);
+  void AddTracks(api::v1::Side side, const std::vector<api::v1::Track>& tracks,
+                 absl::Duration now = absl::ZeroDuration());
   void CountDropped(api::v1::Side side);
+
+  // States what was added and not stated yet: of sides for which that is due,
+  // or, with `all`, of every one. True if there was something to state.
+  bool AddStatements(absl::Duration now, bool all);
+  // When statements are due though no packet comes; nullopt if never.
+  std::optional<absl::Duration> StatementsDueAt() const;
 
   // The sides as a new stream declares them: each with the tracks of the first
   // packet that is not durable.
@@ -111,8 +153,9 @@ class Outbox {
   // Items on disk alone are next, and under `low_bytes` are left to send, and
   // no more than four times that awaits its answer.
   bool WantsRefill(size_t low_bytes) const;
-  // The next ones from the disk; empty: that were all.
-  void Refill(std::vector<SpoolItem> items, absl::Duration now);
+  // The next ones from the disk; empty: that were all. FAILED_PRECONDITION if
+  // there are statements of an earlier process among them and nobody to sign.
+  absl::Status Refill(std::vector<SpoolItem> items, absl::Duration now);
   // Where Refill goes on, if that is not behind what it was given last.
   std::optional<uint64_t> TakeSeek();
   // All, from the session's beginning on.
@@ -158,6 +201,8 @@ class Outbox {
     // The packet before the first one that counts.
     uint64_t first_after = 0;
     uint64_t highest_sent = 0;
+    SourceRuns runs;
+    uint64_t highest_statement = 0;
     SideCounters counters;
   };
   // What is unsent and has the lowest order.
@@ -175,6 +220,10 @@ class Outbox {
   };
 
   SideState* Find(api::v1::Side side);
+  void KeepTracks(api::v1::Side side, const Tracks& tracks);
+  bool AddStatementsOf(api::v1::Side id, SideState* side, SourceRuns* runs,
+                       absl::Duration now);
+  void SignStatement(api::v1::Side id, SideState* side, SpoolItem* item);
   // Numbered already; takes it into memory.
   void Keep(SpoolItem item);
   void PutInWindow(SpoolItem item);
@@ -193,6 +242,7 @@ class Outbox {
   void ForgetDurableUnwritten();
 
   const bool spooling_;
+  const SourceSigning signing_;
   std::map<api::v1::Side, SideState> sides_;
   uint64_t next_order_ = 0;
   size_t kept_bytes_ = 0;

@@ -5,19 +5,23 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "proto/api/v1/common.pb.h"
 #include "proto/api/v1/ingest.pb.h"
 #include "tools/gateway/outbox.h"
+#include "tools/gateway/source_runs.h"
 #include "tools/gateway/spool_item.h"
 
 namespace diptych::gateway {
 
-void Outbox::Recover(const SpoolState& oldest, const SpoolState& newest) {
+void Outbox::Recover(const SpoolState& oldest, const SpoolState& newest,
+                     SpoolTail tail) {
   // What came before anybody knew of the spool is numbered anew, behind it.
   std::deque<SpoolItem> early;
   early.swap(unwritten_);
@@ -31,6 +35,8 @@ void Outbox::Recover(const SpoolState& oldest, const SpoolState& newest) {
   on_disk_ = next_order_ > 0;
   renumberings_ = newest.renumberings;
   renumberings_written_ = renumberings_.size();
+  // By how much the numbers of what was added already grow.
+  std::map<api::v1::Side, uint64_t> early_moved;
   for (auto& [id, side] : sides_) {
     const auto last = newest.sides.find(id);
     const auto first = oldest.sides.find(id);
@@ -62,6 +68,13 @@ void Outbox::Recover(const SpoolState& oldest, const SpoolState& newest) {
         KeepTagNote(&side, note, /*said=*/false);
       }
     }
+    // Statements of what lies in the spool end where the numbers are not ours
+    // to say: what follows may get others.
+    if (signing_.signer != nullptr) {
+      AddStatementsOf(id, &side, &tail[id], absl::ZeroDuration());
+    }
+    side.runs.Move(side.last_sequence);
+    early_moved[id] = side.last_sequence;
     // The caller's tracks, from its first packet on.
     const auto same = [](const api::v1::Track& a, const api::v1::Track& b) {
       return a.SerializeAsString() == b.SerializeAsString();
@@ -69,7 +82,7 @@ void Outbox::Recover(const SpoolState& oldest, const SpoolState& newest) {
     const Tracks& known = side.tracks[side.newest_tracks];
     if (!given.empty() && !std::equal(given.begin(), given.end(), known.begin(),
                                       known.end(), same)) {
-      AddTracks(id, given);
+      KeepTracks(id, given);
     }
   }
   for (SpoolItem& item : early) {
@@ -78,8 +91,14 @@ void Outbox::Recover(const SpoolState& oldest, const SpoolState& newest) {
     item.generation = static_cast<uint32_t>(renumberings_.size());
     if (item.tracks != nullptr) {
       const auto& tracks = item.tracks->tracks();
-      AddTracks(item.side, Tracks(tracks.begin(), tracks.end()));
+      KeepTracks(item.side, Tracks(tracks.begin(), tracks.end()));
       continue;
+    }
+    if (item.note != nullptr && item.note->has_source_digest()) {
+      auto note = std::make_shared<api::v1::Note>(*item.note);
+      RenumberStatement(0, early_moved[item.side],
+                        note->mutable_source_digest());
+      item.note = std::move(note);
     }
     if (item.packet != nullptr) {
       ++side->counters.accepted;
@@ -108,6 +127,7 @@ void Outbox::Settle(api::v1::Side id, SideState* side,
   side->last_note += renumbering.note_delta;
   // What an earlier process sent and did not keep is not ours to count.
   side->first_after += renumbering.delta;
+  side->runs.Renumber(renumbering.after, renumbering.delta);
   for (auto* const items :
        {&side->packets, &side->notes, &tail_, &unwritten_}) {
     for (SpoolItem& item : *items) Renumber(renumberings_, &item);
@@ -263,7 +283,7 @@ bool Outbox::WantsRefill(size_t low_bytes) const {
          kept_bytes_ - tail_bytes_ - unsent_bytes_ < 4 * low_bytes;
 }
 
-void Outbox::Refill(std::vector<SpoolItem> items, absl::Duration now) {
+absl::Status Outbox::Refill(std::vector<SpoolItem> items, absl::Duration now) {
   const bool end = items.empty();
   for (SpoolItem& item : items) {
     // Before: said already. Behind: it is in memory as well.
@@ -277,10 +297,16 @@ void Outbox::Refill(std::vector<SpoolItem> items, absl::Duration now) {
       side->tracks[item.tracks_version] =
           Tracks(item.tracks->tracks().begin(), item.tracks->tracks().end());
     } else if (!IsDurable(item)) {
+      if (signing_.signer == nullptr && item.note != nullptr &&
+          item.note->has_source_digest()) {
+        return absl::FailedPreconditionError(
+            "the spool holds statements that an earlier process would have "
+            "signed: there is no source key to sign them with");
+      }
       PutInWindow(std::move(item));
     }
   }
-  if (!end && disk_from_ < disk_to_) return;
+  if (!end && disk_from_ < disk_to_) return absl::OkStatus();
   on_disk_ = false;
   std::deque<SpoolItem> tail;
   tail.swap(tail_);
@@ -289,6 +315,7 @@ void Outbox::Refill(std::vector<SpoolItem> items, absl::Duration now) {
     kept_bytes_ -= item.bytes();
     if (!IsDurable(item)) PutInWindow(std::move(item));
   }
+  return absl::OkStatus();
 }
 
 std::map<api::v1::Side, SideCounters> Outbox::counters() const {

@@ -454,6 +454,18 @@ void Spool::SeekTo(uint64_t order) {
   }
 }
 
+const SpoolState& Spool::SeekToTail(uint64_t tail_bytes) {
+  reader_.reset();
+  auto file = files_.end();
+  uint64_t behind_bytes = 0;
+  do {
+    --file;
+    behind_bytes += file->bytes;
+  } while (file != files_.begin() && behind_bytes < tail_bytes);
+  reading_file_ = file->number;
+  return file->begin;
+}
+
 void Spool::MarkDurable(const api::v1::SideProgress& progress) {
   const auto found = state_.sides.find(progress.side());
   if (found == state_.sides.end()) return;

@@ -95,6 +95,10 @@ class Spool {
 
   // ReadNext goes on before or at the item of this order.
   void SeekTo(uint64_t order);
+  // ReadNext goes on at a file that has at least so much behind its beginning,
+  // or at the first one. Returns how things stood there.
+  // REQUIRES: recovered().
+  const SpoolState& SeekToTail(uint64_t tail_bytes);
 
   // Removes whole files with nothing but what is durable; never the one that is
   // being written.

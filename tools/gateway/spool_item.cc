@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <utility>
 #include <vector>
+
+#include "proto/api/v1/ingest.pb.h"
+#include "tools/gateway/source_runs.h"
 
 namespace diptych::gateway {
 namespace {
@@ -29,6 +33,13 @@ void Renumber(const std::vector<Renumbering>& all, SpoolItem* item) {
     if (item->kind == SpoolItem::Kind::kNote &&
         item->number > next.note_after) {
       item->number += next.note_delta;
+    }
+    if (item->note != nullptr && item->note->has_source_digest() &&
+        next.delta > 0 &&
+        item->note->source_digest().last_sequence() > next.after) {
+      auto note = std::make_shared<api::v1::Note>(*item->note);
+      RenumberStatement(next.after, next.delta, note->mutable_source_digest());
+      item->note = std::move(note);
     }
   }
 }

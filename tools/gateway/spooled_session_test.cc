@@ -91,6 +91,12 @@ class StuckDisk : public base::FileSystem {
                          absl::string_view content) override {
     return Real()->WriteFile(path, content);
   }
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    return Real()->Rename(from, to);
+  }
+  absl::Status Remove(const std::string& path) override {
+    return Real()->Remove(path);
+  }
   absl::StatusOr<base::DiskSpace> Space(const std::string& path) override {
     return Real()->Space(path);
   }

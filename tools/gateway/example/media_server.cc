@@ -20,6 +20,7 @@
 
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
+#include <nlohmann/json.hpp>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -34,6 +35,7 @@
 #include "proto/api/v1/ingest.pb.h"
 #include "tools/gateway/gateway_session.h"
 #include "tools/gateway/media_source.h"
+#include "tools/gateway/source_signer.h"
 
 namespace diptych::gateway {
 namespace {
@@ -125,7 +127,7 @@ class ArchivedCall {
   ArchivedCall(Arguments arguments, std::vector<SimulatedPeer*> peers)
       : arguments_(std::move(arguments)), peers_(std::move(peers)) {}
 
-  void Begin();
+  absl::Status Begin();
   absl::StatusOr<api::v1::Receipt> End();
 
   const GatewaySession& session() const { return *session_; }
@@ -134,6 +136,7 @@ class ArchivedCall {
 
  private:
   absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect() const;
+  absl::StatusOr<std::shared_ptr<const SourceSigner>> LoadSigner() const;
   void OnFrame(Side side, api::v1::Packet frame);
 
   const Arguments arguments_;
@@ -142,8 +145,11 @@ class ArchivedCall {
   std::atomic<int64_t> longest_call_us_ = 0;
 };
 
-void ArchivedCall::Begin() {
+absl::Status ArchivedCall::Begin() {
   SessionOptions options;
+  // So that nobody behind this server can change what it sent. One signer
+  // serves all calls.
+  ASSIGN_OR_RETURN(options.source_signer, LoadSigner());
   options.session_id = base::Uuid::Random();
   options.start_time = absl::Now();
   std::printf("session %s\n", options.session_id.ToString().c_str());
@@ -181,6 +187,7 @@ void ArchivedCall::Begin() {
                        session_->ChangeTracks(side, tracks).IgnoreError();
                      }});
   }
+  return absl::OkStatus();
 }
 
 void ArchivedCall::OnFrame(Side side, api::v1::Packet frame) {
@@ -214,6 +221,23 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> ArchivedCall::Connect() const {
                              grpc::SslCredentials(tls));
 }
 
+absl::StatusOr<std::shared_ptr<const SourceSigner>> ArchivedCall::LoadSigner()
+    const {
+  ASSIGN_OR_RETURN(const std::string profile,
+                   ReadText(arguments_.profile + "/profile.json"));
+  ASSIGN_OR_RETURN(const std::string key,
+                   ReadText(arguments_.profile + "/source.key"));
+  const auto json = nlohmann::json::parse(profile, /*callback=*/nullptr,
+                                          /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("archive_id") ||
+      !json["archive_id"].is_string()) {
+    return absl::InvalidArgumentError("the profile names no archive");
+  }
+  ASSIGN_OR_RETURN(const base::Uuid archive_id,
+                   base::Uuid::Parse(json["archive_id"].get<std::string>()));
+  return SourceSigner::Make(key, archive_id);
+}
+
 absl::Status Run(const Arguments& arguments) {
   ASSIGN_OR_RETURN(
       const auto resident,
@@ -222,19 +246,20 @@ absl::Status Run(const Arguments& arguments) {
                    SimulatedPeer::Open(api::v1::SIDE_CLERK, arguments.clerk,
                                        1 + limits::kMaxTracksPerSide));
   ArchivedCall call(arguments, {resident.get(), clerk.get()});
-  call.Begin();
+  RETURN_IF_ERROR(call.Begin());
   const auto receipt = call.End();
   const SessionCounters counters = call.session().counters();
   for (const auto& [side, of] : counters.sides) {
     std::printf(
         "%s: accepted %llu, sent %llu, sent again %llu, acknowledged %llu, "
-        "spooled %llu, dropped %llu\n",
+        "spooled %llu, dropped %llu, statements %llu\n",
         NameOf(side), static_cast<unsigned long long>(of.accepted),
         static_cast<unsigned long long>(of.sent),
         static_cast<unsigned long long>(of.sent_again),
         static_cast<unsigned long long>(of.acknowledged),
         static_cast<unsigned long long>(of.spooled),
-        static_cast<unsigned long long>(of.dropped));
+        static_cast<unsigned long long>(of.dropped),
+        static_cast<unsigned long long>(of.statements));
   }
   const uint64_t keyframes_asked =
       resident->keyframes_asked() + clerk->keyframes_asked();
