@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include <grpcpp/channel.h>
@@ -15,8 +16,10 @@
 #include "archiver/base/grpc_status.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/status_macros.h"
+#include "archiver/evidence/digest.h"
 #include "archiver/log/record.h"
 #include "archiver/seal/envelope.h"
+#include "indexer/access/access_salt.h"
 #include "proto/api/v1/archive_log.grpc.pb.h"
 #include "proto/api/v1/common.pb.h"
 #include "proto/stored/v1/keys.pb.h"
@@ -38,11 +41,15 @@ GrpcAccessRecorder::GrpcAccessRecorder(
 
 absl::StatusOr<log::Position> GrpcAccessRecorder::Record(
     const stored::v1::AccessRecord& record) {
+  stored::v1::AccessRecord salted = record;
+  SaltAccess(&salted);
+  const std::string bytes = salted.SerializeAsString();
   ASSIGN_OR_RETURN(const stored::v1::SealedEnvelope envelope,
                    seal::SealEnvelope(archive_, stored::v1::KEY_CLASS_METADATA,
-                                      kContext, record.SerializeAsString()));
+                                      kContext, bytes));
   api::v1::AppendAccessRequest request;
   request.set_sealed_access(envelope.SerializeAsString());
+  request.set_commitment(evidence::AccessCommitment(bytes));
   if (request.sealed_access().size() > limits::kMaxSealedAccess_bytes) {
     return absl::InvalidArgumentError(
         "what is asked for is too long to be kept in an access record");

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/status/status.h"
+#include "archiver/evidence/digest.h"
 #include "archiver/seal/envelope.h"
 #include "archiver/seal/key_file.h"
 #include "proto/api/v1/archive_log.grpc.pb.h"
@@ -29,12 +30,14 @@ class FakeArchiveLog : public api::v1::ArchiveLog::Service {
                             api::v1::AppendAccessResponse* response) override {
     if (!answer.ok()) return answer;
     received = request->sealed_access();
+    commitment = request->commitment();
     response->set_log_position(4711);
     return grpc::Status::OK;
   }
 
   grpc::Status answer;
   std::string received;
+  std::string commitment;
 };
 
 class GrpcAccessRecorderTest : public ::testing::Test {
@@ -82,7 +85,26 @@ TEST_F(GrpcAccessRecorderTest, SealsTheRecordAndReturnsItsPosition) {
   ASSERT_TRUE(envelope.ParseFromString(service_.received));
   const auto opened = seal::OpenEnvelope(archive_, envelope, "access", keys_);
   ASSERT_TRUE(opened.ok()) << opened.status();
-  EXPECT_EQ(*opened, record_.SerializeAsString());
+  stored::v1::AccessRecord sealed;
+  ASSERT_TRUE(sealed.ParseFromString(*opened));
+  EXPECT_EQ(sealed.salt().size(), 32u);
+  EXPECT_EQ(service_.commitment, evidence::AccessCommitment(*opened));
+  sealed.clear_salt();
+  EXPECT_EQ(sealed.SerializeAsString(), record_.SerializeAsString());
+}
+
+TEST_F(GrpcAccessRecorderTest, SameWordsTwiceAreTwoCommitments) {
+  ASSERT_TRUE(recorder_->Record(record_).ok());
+  const std::string first = service_.commitment;
+  ASSERT_TRUE(recorder_->Record(record_).ok());
+  EXPECT_NE(service_.commitment, first);
+}
+
+TEST_F(GrpcAccessRecorderTest, KeepsTheSaltThatItIsGiven) {
+  record_.set_salt(std::string(32, 's'));
+  ASSERT_TRUE(recorder_->Record(record_).ok());
+  EXPECT_EQ(service_.commitment,
+            evidence::AccessCommitment(record_.SerializeAsString()));
 }
 
 TEST_F(GrpcAccessRecorderTest, AnyFailureIsUnavailable) {

@@ -54,7 +54,7 @@ uint64_t KeyPositionOf(const stored::v1::SessionRow& row, uint64_t epoch,
 
 IndexBuilder::IndexBuilder(Options options)
     : options_(std::move(options)),
-      openers_(options_.archive_id, options_.key_store,
+      openers_(options_.archive_id, options_.log, options_.key_store,
                CloneKeys(options_.recipient_keys)) {}
 
 absl::StatusOr<std::unique_ptr<IndexBuilder>> IndexBuilder::Create(
@@ -62,8 +62,26 @@ absl::StatusOr<std::unique_ptr<IndexBuilder>> IndexBuilder::Create(
   auto builder = absl::WrapUnique(new IndexBuilder(std::move(options)));
   const IndexView view(builder->options_.store, builder->options_.index_keys);
   ASSIGN_OR_RETURN(builder->state_, view.State());
+  RETURN_IF_ERROR(builder->VerifyIndexKeys(view));
   RETURN_IF_ERROR(builder->VerifyLastRecord());
   return builder;
+}
+
+absl::Status IndexBuilder::VerifyIndexKeys(const IndexView& view) const {
+  ASSIGN_OR_RETURN(const std::optional<std::string> fingerprint,
+                   view.KeyFingerprint());
+  const std::string ours = options_.index_keys->Fingerprint();
+  if (fingerprint.has_value()) {
+    return *fingerprint == ours
+               ? absl::OkStatus()
+               : NeedsRebuild("it was made under another index key");
+  }
+  if (state_.position() > 0) {
+    return NeedsRebuild("it does not say under which index key it was made");
+  }
+  IndexBatch batch;
+  batch.Put(Family::kMeta, std::string(kFingerprintKey), ours);
+  return options_.store->Write(batch);
 }
 
 absl::Status IndexBuilder::VerifyLastRecord() const {
@@ -272,6 +290,26 @@ absl::Status IndexBuilder::ApplySnapshot(const StoredRecord& record,
   return absl::OkStatus();
 }
 
+absl::Status IndexBuilder::ApplyKeysChanged(const StoredRecord& record,
+                                            Work* work) {
+  stored::v1::KeysChanged changed;
+  if (!changed.ParseFromString(record.header)) {
+    work->state.set_unreadable_headers(work->state.unreadable_headers() + 1);
+    return absl::OkStatus();
+  }
+  for (const stored::v1::Rewrap& rewrap : changed.rewraps()) {
+    const absl::StatusOr<base::Uuid> id =
+        base::Uuid::FromBytes(rewrap.session_id());
+    if (!id.ok()) continue;
+    // Of a session that damage has hidden nothing else is known either.
+    ASSIGN_OR_RETURN(SessionState * session, FindSession(*id, work));
+    if (session == nullptr) continue;
+    session->MoveKeys(rewrap.epoch(), rewrap.key_position());
+    openers_.Forget(*id, rewrap.epoch());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status IndexBuilder::ApplyRecord(const StoredRecord& record, Work* work) {
   switch (record.type) {
     case RecordType::kSessionOpened: {
@@ -392,9 +430,10 @@ absl::Status IndexBuilder::ApplyRecord(const StoredRecord& record, Work* work) {
     }
     case RecordType::kSnapshot:
       return ApplySnapshot(record, work);
+    case RecordType::kKeysChanged:
+      return ApplyKeysChanged(record, work);
     case RecordType::kVolumeHeader:
     case RecordType::kAccess:
-    case RecordType::kKeysChanged:
     case RecordType::kKeyWraps:
       return absl::OkStatus();
   }

@@ -41,7 +41,8 @@ class IndexBuilder {
   };
 
   // FAILED_PRECONDITION, asking for a rebuild, if the last record that the
-  // index has is not the one that the log has there.
+  // index has is not the one that the log has there, or if it was made under
+  // another index key.
   static absl::StatusOr<std::unique_ptr<IndexBuilder>> Create(Options options);
 
   // Where the next batch must begin.
@@ -69,11 +70,13 @@ class IndexBuilder {
   explicit IndexBuilder(Options options);
 
   absl::Status VerifyLastRecord() const;
+  absl::Status VerifyIndexKeys(const IndexView& view) const;
   absl::Status ApplyAll(absl::Span<const log::StoredRecord> records,
                         absl::Span<const log::Damage> damages,
                         log::Position next, Work* work);
   absl::Status ApplyRecord(const log::StoredRecord& record, Work* work);
   absl::Status ApplySnapshot(const log::StoredRecord& record, Work* work);
+  absl::Status ApplyKeysChanged(const log::StoredRecord& record, Work* work);
 
   // The session, as it is after the records so far. If it is not known and
   // `start_time_us` says when it began, it is made; otherwise nullptr.

@@ -67,7 +67,9 @@ absl::StatusOr<log::Position> LogPump::PumpUntil(
           {.from = builder_->position(), .until = until, .bodies = false},
           [&](const log::StoredRecord& record) {
             RETURN_IF_ERROR(Add(record));
-            if (records_.size() < max_batch_records_ &&
+            // One that moves many sessions' keys has them all at hand at once.
+            if (record.type != log::RecordType::kKeysChanged &&
+                records_.size() < max_batch_records_ &&
                 bytes_ < limits::kIndexBatch_bytes) {
               return absl::OkStatus();
             }

@@ -2,15 +2,18 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/log/record.h"
+#include "archiver/seal/key_positions.h"
 #include "archiver/seal/session_opener.h"
 #include "proto/stored/v1/keys.pb.h"
 
@@ -20,6 +23,27 @@ absl::StatusOr<const seal::SessionOpener*> OpenerCache::Find(
     const base::Uuid& session, uint64_t epoch, log::Position key_position) {
   const EpochId id(session, epoch);
   if (auto* known = openers_.Find(id)) return known->get();
+  absl::StatusOr<std::unique_ptr<seal::SessionOpener>> opener =
+      Make(session, epoch, key_position);
+  if (absl::IsPermissionDenied(opener.status())) {
+    if (!rewrapped_.has_value()) {
+      ASSIGN_OR_RETURN(rewrapped_,
+                       seal::KeyPositions::Scan(
+                           *log_, seal::KeyPositions::Which::kRewrapped));
+    }
+    const std::optional<log::Position> later = rewrapped_->Find(session, epoch);
+    if (later.has_value() && *later != key_position) {
+      opener = Make(session, epoch, *later);
+    }
+  }
+  RETURN_IF_ERROR(opener.status());
+  openers_.ShrinkTo(limits::kIndexOpenerCache - 1);
+  return openers_.Insert(id, *std::move(opener))->get();
+}
+
+absl::StatusOr<std::unique_ptr<seal::SessionOpener>> OpenerCache::Make(
+    const base::Uuid& session, uint64_t epoch,
+    log::Position key_position) const {
   ASSIGN_OR_RETURN(const log::StoredRecord record,
                    key_store_->Read(key_position));
   stored::v1::KeyWraps wraps;
@@ -29,10 +53,7 @@ absl::StatusOr<const seal::SessionOpener*> OpenerCache::Find(
     return base::IntegrityError(
         "the key store has something else where the session's keys should be");
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<seal::SessionOpener> opener,
-                   seal::SessionOpener::Create(archive_id_, wraps, keys_));
-  openers_.ShrinkTo(limits::kIndexOpenerCache - 1);
-  return openers_.Insert(id, std::move(opener))->get();
+  return seal::SessionOpener::Create(archive_id_, wraps, keys_);
 }
 
 absl::StatusOr<std::string> OpenerCache::OpenMetadata(

@@ -100,6 +100,15 @@ void SessionState::AddEpoch(uint64_t epoch, log::Position key_position) {
   added->set_key_position(key_position);
 }
 
+bool SessionState::MoveKeys(uint64_t epoch, log::Position key_position) {
+  for (auto& known : *row_.mutable_epochs()) {
+    if (known.epoch() != epoch) continue;
+    known.set_key_position(key_position);
+    return true;
+  }
+  return false;
+}
+
 void SessionState::ApplyOpened(const stored::v1::SessionOpened& opened) {
   AddEpoch(opened.epoch(), opened.key_position());
   if (row_.closed() != stored::v1::CLOSE_REASON_UNSPECIFIED) {

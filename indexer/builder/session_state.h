@@ -49,6 +49,8 @@ class SessionState {
   void ApplyOpened(const stored::v1::SessionOpened& opened);
   // A later epoch, or one whose opening was lost.
   void AddEpoch(uint64_t epoch, log::Position key_position);
+  // The epoch's root keys were wrapped again. False if it is not known.
+  bool MoveKeys(uint64_t epoch, log::Position key_position);
   void MarkOpeningLost();
   // A record that the next manifest will name, whatever else it says.
   void NoteRecord(log::RecordType type, log::Position position);

@@ -20,6 +20,8 @@
 #include "archiver/log/log_store.h"
 #include "archiver/log/record.h"
 #include "archiver/seal/key_file.h"
+#include "archiver/seal/key_positions.h"
+#include "archiver/seal/rewrap.h"
 #include "archiver/seal/session_sealer.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "proto/stored/v1/records.pb.h"
@@ -202,6 +204,28 @@ void SyntheticArchive::WriteOpening(const base::Uuid& id, Session* session,
   Append(RecordType::kSessionOpened, opened.SerializeAsString(), "");
 }
 
+void SyntheticArchive::RotateIndexKey(const seal::KeyPair& fresh) {
+  auto* const recipient = config_.add_recipients();
+  *recipient = config_.recipients(0);
+  recipient->set_public_key(fresh.public_key);
+  config_.mutable_recipients(0)->set_retired(true);
+  const auto positions = Must(
+      seal::KeyPositions::Scan(log_reader_, seal::KeyPositions::Which::kAll));
+  stored::v1::KeysChanged changed;
+  for (const auto& [epoch, position] : positions.epochs()) {
+    stored::v1::KeyWraps wraps;
+    wraps.ParseFromString(Must(key_reader_.Read(position)).body);
+    const log::Record record = {
+        RecordType::kKeyWraps, "",
+        Must(seal::Rewrap(config_, wraps, index_key_)).SerializeAsString()};
+    stored::v1::Rewrap* const rewrap = changed.add_rewraps();
+    rewrap->set_session_id(wraps.session_id());
+    rewrap->set_epoch(wraps.epoch());
+    rewrap->set_key_position(Must(key_store_->Append({&record, 1})).front());
+  }
+  Append(RecordType::kKeysChanged, changed.SerializeAsString(), "");
+}
+
 void SyntheticArchive::Span(const base::Uuid& id, uint32_t span,
                             const stored::v1::SpanDescription& description) {
   Session& session = At(id);
@@ -334,8 +358,7 @@ void SyntheticArchive::Chunk(const base::Uuid& id, int64_t from_us,
   manifest.set_end_us(to_us);
   auto* listed = manifest.add_chunks();
   listed->set_chunk(chunk.chunk());
-  listed->set_digest(
-      evidence::RecordDigest(RecordType::kChunk, header, body));
+  listed->set_digest(evidence::RecordDigest(RecordType::kChunk, header, body));
 }
 
 void SyntheticArchive::Manifest(

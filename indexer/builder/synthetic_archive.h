@@ -81,6 +81,11 @@ class SyntheticArchive {
              stored::v1::CloseReason reason = stored::v1::CLOSE_REASON_CLOSED,
              const std::vector<stored::v1::Gap>& gaps = {});
 
+  // Wraps all epochs' root keys to `fresh` instead of the index's key, as
+  // `diptych keys rotate` does. index_keys() and RecipientKeys() stay as they
+  // are.
+  void RotateIndexKey(const seal::KeyPair& fresh);
+
   log::Position Append(log::RecordType type, std::string header,
                        std::string body);
 

@@ -24,6 +24,9 @@
 #include "archiver/base/principal.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/log/record.h"
+#include "indexer/access/access_salt.h"
+#include "indexer/retrieval/bundle_export.h"
+#include "indexer/retrieval/call_streams.h"
 #include "indexer/retrieval/read_plan.h"
 #include "indexer/retrieval/session_export.h"
 #include "indexer/retrieval/session_reader.h"
@@ -42,81 +45,37 @@ absl::Status BadField(absl::string_view field, absl::string_view message) {
   return base::MakeError(absl::StatusCode::kInvalidArgument, message, detail);
 }
 
-// Puts an export on a call's stream, in messages of at most kReadData_bytes.
-class StreamReceiver : public ExportReceiver {
- public:
-  StreamReceiver(grpc::ServerContext* context,
-                 grpc::ServerWriter<api::v1::ReadResponse>* writer,
-                 log::Position access_log_position)
-      : context_(context),
-        writer_(writer),
-        access_log_position_(access_log_position) {}
-
-  absl::Status Start(api::v1::ReadStarted started) override {
-    started.set_access_log_position(access_log_position_);
-    api::v1::ReadResponse response;
-    *response.mutable_started() = std::move(started);
-    return Send(response);
+// Checks what a read asks for and puts it into `range` and `record`.
+absl::Status ParseRange(const api::v1::ReadRequest& request, ReadRange* range,
+                        stored::v1::AccessRecord* record) {
+  if (request.has_from_us()) {
+    range->from_us = request.from_us();
+    record->set_from_us(request.from_us());
   }
-
-  absl::Status Write(uint64_t offset, absl::string_view bytes) override {
-    if (offset != offset_ + pending_.size()) {
-      RETURN_IF_ERROR(SendPending());
-      offset_ = offset;
+  if (request.has_to_us()) {
+    range->to_us = request.to_us();
+    record->set_to_us(request.to_us());
+  }
+  for (const int side : request.sides()) {
+    if (side != api::v1::SIDE_RESIDENT && side != api::v1::SIDE_CLERK) {
+      return BadField("sides", "a side is RESIDENT or CLERK");
     }
-    while (!bytes.empty()) {
-      const size_t part =
-          std::min(bytes.size(), limits::kReadData_bytes - pending_.size());
-      pending_.append(bytes.data(), part);
-      bytes.remove_prefix(part);
-      if (pending_.size() == limits::kReadData_bytes) {
-        RETURN_IF_ERROR(SendPending());
-      }
-    }
-    return absl::OkStatus();
+    range->sides.push_back(static_cast<stored::v1::Side>(side));
+    record->add_sides(static_cast<stored::v1::Side>(side));
   }
-
-  absl::Status Flush() override {
-    RETURN_IF_ERROR(SendPending());
-    return context_->IsCancelled() ? absl::CancelledError("the call ended")
-                                   : absl::OkStatus();
+  if (range->from_us && range->to_us && *range->from_us >= *range->to_us) {
+    return BadField("from_us", "the range's begin is not before its end");
   }
-
-  absl::Status Finish(api::v1::ReadFinished finished) {
-    RETURN_IF_ERROR(SendPending());
-    api::v1::ReadResponse response;
-    *response.mutable_finished() = std::move(finished);
-    return Send(response);
-  }
-
- private:
-  absl::Status SendPending() {
-    if (pending_.empty()) return absl::OkStatus();
-    api::v1::ReadResponse response;
-    response.mutable_data()->set_offset(offset_);
-    offset_ += pending_.size();
-    response.mutable_data()->set_data(std::exchange(pending_, std::string()));
-    return Send(response);
-  }
-
-  absl::Status Send(const api::v1::ReadResponse& response) {
-    return writer_->Write(response) ? absl::OkStatus()
-                                    : absl::CancelledError("the call ended");
-  }
-
-  grpc::ServerContext* const context_;
-  grpc::ServerWriter<api::v1::ReadResponse>* const writer_;
-  const log::Position access_log_position_;
-  // Where pending_ belongs.
-  uint64_t offset_ = 0;
-  std::string pending_;
-};
+  return absl::OkStatus();
+}
 
 }  // namespace
 
 struct MediaService::Grant {
   base::Uuid session_id;
   log::Position access_log_position = 0;
+  // As it was sealed.
+  std::string access_record;
 };
 
 MediaService::MediaService(Options options)
@@ -152,6 +111,8 @@ absl::StatusOr<MediaService::Grant> MediaService::Admit(
   record.set_session_id(std::string(grant.session_id.bytes()));
   record.set_purpose(purpose);
   record.set_time_us(absl::ToUnixMicros(options_.clock->Now()));
+  SaltAccess(&record);
+  grant.access_record = record.SerializeAsString();
   ASSIGN_OR_RETURN(grant.access_log_position, options_.access->Record(record));
   return grant;
 }
@@ -164,24 +125,7 @@ absl::Status MediaService::DoRead(
   ReadRange range;
   stored::v1::AccessRecord record;
   record.set_action("Media.Read");
-  if (request.has_from_us()) {
-    range.from_us = request.from_us();
-    record.set_from_us(request.from_us());
-  }
-  if (request.has_to_us()) {
-    range.to_us = request.to_us();
-    record.set_to_us(request.to_us());
-  }
-  for (const int side : request.sides()) {
-    if (side != api::v1::SIDE_RESIDENT && side != api::v1::SIDE_CLERK) {
-      return BadField("sides", "a side is RESIDENT or CLERK");
-    }
-    range.sides.push_back(static_cast<stored::v1::Side>(side));
-    record.add_sides(static_cast<stored::v1::Side>(side));
-  }
-  if (range.from_us && range.to_us && *range.from_us >= *range.to_us) {
-    return BadField("from_us", "the range's begin is not before its end");
-  }
+  RETURN_IF_ERROR(ParseRange(request, &range, &record));
   if (request.container() == api::v1::CONTAINER_UNSPECIFIED ||
       !api::v1::Container_IsValid(request.container())) {
     return BadField("container",
@@ -195,10 +139,40 @@ absl::Status MediaService::DoRead(
   SessionReader session(
       {options_.archive_id, options_.log, options_.key_store, &options_.keys},
       std::move(media));
-  StreamReceiver receiver(context, writer, grant.access_log_position);
+  FileReceiver receiver(context, writer, grant.access_log_position);
   ASSIGN_OR_RETURN(
       api::v1::ReadFinished finished,
       ExportSession(range, request.container(), &session, &receiver));
+  return receiver.Finish(std::move(finished));
+}
+
+absl::Status MediaService::DoReadBundle(
+    grpc::ServerContext* context, const api::v1::ReadRequest& request,
+    grpc::ServerWriter<api::v1::ReadBundleResponse>* writer) const {
+  ASSIGN_OR_RETURN(const base::Principal principal,
+                   options_.authorize(*context));
+  BundleRequest bundle;
+  stored::v1::AccessRecord record;
+  record.set_action("Media.ReadBundle");
+  RETURN_IF_ERROR(ParseRange(request, &bundle.range, &record));
+  if (request.container() != api::v1::CONTAINER_UNSPECIFIED) {
+    bundle.container = request.container();
+  }
+  if (bundle.container != api::v1::CONTAINER_MATROSKA &&
+      bundle.container != api::v1::CONTAINER_MP4) {
+    return BadField("container", "a bundle's media is Matroska or MP4");
+  }
+  ASSIGN_OR_RETURN(Grant grant, Admit(principal, request.session_id(),
+                                      request.purpose(), std::move(record)));
+  bundle.session_id = grant.session_id;
+  bundle.access_position = grant.access_log_position;
+  bundle.access_record = std::move(grant.access_record);
+  BundleStream receiver(context, writer, grant.access_log_position);
+  ASSIGN_OR_RETURN(api::v1::ReadFinished finished,
+                   ExportBundle(bundle,
+                                {options_.archive_id, options_.log,
+                                 options_.key_store, &options_.keys},
+                                *options_.index, options_.tree, &receiver));
   return receiver.Finish(std::move(finished));
 }
 
@@ -270,6 +244,12 @@ grpc::Status MediaService::Read(
     grpc::ServerContext* context, const api::v1::ReadRequest* request,
     grpc::ServerWriter<api::v1::ReadResponse>* writer) {
   return Reported("Media.Read", DoRead(context, *request, writer));
+}
+
+grpc::Status MediaService::ReadBundle(
+    grpc::ServerContext* context, const api::v1::ReadRequest* request,
+    grpc::ServerWriter<api::v1::ReadBundleResponse>* writer) {
+  return Reported("Media.ReadBundle", DoReadBundle(context, *request, writer));
 }
 
 grpc::Status MediaService::ReadAttachment(

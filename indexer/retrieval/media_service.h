@@ -17,6 +17,7 @@
 #include "archiver/log/log_reader.h"
 #include "archiver/seal/key_file.h"
 #include "indexer/access/access_recorder.h"
+#include "indexer/retrieval/bundle_proofs.h"
 #include "indexer/store/session_media.h"
 #include "proto/api/v1/media.grpc.pb.h"
 #include "proto/stored/v1/records.pb.h"
@@ -40,6 +41,8 @@ class MediaService : public api::v1::Media::Service {
     const log::LogReader* key_store = nullptr;
     AccessRecorder* access = nullptr;
     base::Clock* clock = nullptr;
+    // What bundles are proven by.
+    LogTree tree;
     // Of the media and metadata classes.
     std::vector<seal::KeyPair> keys;
     // None: RequireRole, auditors of this archive only.
@@ -58,6 +61,10 @@ class MediaService : public api::v1::Media::Service {
       const api::v1::ReadAttachmentRequest* request,
       grpc::ServerWriter<api::v1::ReadAttachmentResponse>* writer) override;
 
+  grpc::Status ReadBundle(
+      grpc::ServerContext* context, const api::v1::ReadRequest* request,
+      grpc::ServerWriter<api::v1::ReadBundleResponse>* writer) override;
+
  private:
   struct Grant;
 
@@ -70,6 +77,9 @@ class MediaService : public api::v1::Media::Service {
   absl::Status DoRead(grpc::ServerContext* context,
                       const api::v1::ReadRequest& request,
                       grpc::ServerWriter<api::v1::ReadResponse>* writer) const;
+  absl::Status DoReadBundle(
+      grpc::ServerContext* context, const api::v1::ReadRequest& request,
+      grpc::ServerWriter<api::v1::ReadBundleResponse>* writer) const;
   absl::Status DoReadAttachment(
       grpc::ServerContext* context,
       const api::v1::ReadAttachmentRequest& request,

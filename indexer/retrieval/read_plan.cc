@@ -208,9 +208,36 @@ size_t OutputOf(const stored::v1::Track& track, const SpanPlace& span,
   return plan->tracks.size() - 1;
 }
 
+// By track id: the chunk with the key frame that the track begins at. Tracks
+// that do not begin at one are left out.
+std::map<uint32_t, const ChunkRef*> StartChunks(const ReadPlan& plan) {
+  std::map<uint32_t, const ChunkRef*> chunks;
+  for (const ChunkRef& chunk : plan.chunks) {
+    for (const stored::v1::KeyFrame& key : chunk.key_frames) {
+      const auto start = plan.starts.find(key.track_id());
+      if (start == plan.starts.end() || !start->second.at_key_frame ||
+          key.pts_us() < start->second.pts_us) {
+        continue;
+      }
+      const auto [at, added] = chunks.emplace(key.track_id(), &chunk);
+      if (!added && chunk.chunk < at->second->chunk) at->second = &chunk;
+    }
+  }
+  return chunks;
+}
+
+const stored::v1::Track* FindTrack(const stored::v1::SpanDescription& span,
+                                   uint32_t track_id) {
+  for (const stored::v1::Track& track : span.tracks()) {
+    if (track.track_id() == track_id) return &track;
+  }
+  return nullptr;
+}
+
 // Sets tracks and output from the spans of the chunks that will be read.
 absl::Status PlanTracks(const ReadRange& range, SessionReader* session,
                         ReadPlan* plan) {
+  const std::map<uint32_t, const ChunkRef*> start_chunks = StartChunks(*plan);
   std::map<uint32_t, SpanPlace> spans;
   for (const ChunkRef& chunk : plan->chunks) {
     SpanPlace& place = spans[chunk.span];
@@ -223,6 +250,22 @@ absl::Status PlanTracks(const ReadRange& range, SessionReader* session,
                      session->Span(span));
     for (const stored::v1::Track& track : description->tracks()) {
       if (!WantsSide(range, track.side())) continue;
+      const auto start = start_chunks.find(track.track_id());
+      if (start != start_chunks.end()) {
+        // The file says of a track what its first picture is like.
+        const uint32_t first = start->second->span;
+        ASSIGN_OR_RETURN(const stored::v1::SpanDescription* first_description,
+                         session->Span(first));
+        const stored::v1::Track* first_track =
+            FindTrack(*first_description, track.track_id());
+        if (first_track != nullptr &&
+            !plan->output.contains({first, track.track_id()})) {
+          plan->output[{first, track.track_id()}] =
+              OutputOf(*first_track, spans.at(first), &outputs, plan);
+        }
+        if (place.last_chunk < start->second->chunk) continue;
+      }
+      if (plan->output.contains({span, track.track_id()})) continue;
       plan->output[{span, track.track_id()}] =
           OutputOf(track, place, &outputs, plan);
     }

@@ -30,6 +30,7 @@ extern "C" {
 #include "absl/time/time.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/status_macros.h"
+#include "archiver/evidence/packet_line.h"
 #include "archiver/media/packet_table.h"
 #include "indexer/retrieval/file_sink.h"
 #include "indexer/retrieval/mp4_edits.h"
@@ -47,6 +48,9 @@ constexpr int kMp4Timescale = 90'000;
 constexpr AVRational kMovieUnit = {1, kMp4Timescale};
 // How far a packet's time may be off in the file.
 constexpr int64_t kTolerance_us = 1000;
+// Where its millisecond has to come back.
+constexpr int64_t kMillisecondTolerance_us = 490;
+constexpr int64_t kMillisecond_us = 1000;
 constexpr int kSkipSamples_bytes = 10;
 
 absl::Status AvError(absl::string_view what, int error) {
@@ -261,8 +265,14 @@ absl::Status LibavRemuxer::Begin() {
   return absl::OkStatus();
 }
 
-absl::Status LibavRemuxer::Write(size_t track, const media::PacketInfo& info,
+absl::Status LibavRemuxer::Write(size_t track,
+                                 const media::PacketInfo& original,
                                  absl::string_view payload) {
+  media::PacketInfo info = original;
+  if (options_.whole_milliseconds) {
+    info.pts_us = evidence::ToMs(info.pts_us) * kMillisecond_us;
+    info.dts_us = evidence::ToMs(info.dts_us) * kMillisecond_us;
+  }
   if (track >= options_.tracks.size()) {
     return absl::InternalError("a packet of a track that the file has not");
   }
@@ -301,7 +311,8 @@ absl::Status LibavRemuxer::SetTimes(const media::PacketInfo& info,
   packet->pts = std::max(packet->pts, packet->dts);
   const int64_t off_us =
       av_rescale_q(packet->pts - to_units(info.pts_us), unit, kMicrosecond);
-  if (off_us > kTolerance_us) {
+  if (off_us > (options_.whole_milliseconds ? kMillisecondTolerance_us
+                                            : kTolerance_us)) {
     return absl::FailedPreconditionError(
         absl::StrCat("MP4 can't say the time of packet ", info.sequence,
                      " of track ", info.track_id,

@@ -23,6 +23,11 @@ struct RemuxOptions {
   int64_t session_start_us = 0;
   // Session time that becomes the file's time 0. No packet has a smaller pts.
   int64_t origin_us = 0;
+  // pts and dts are rounded to whole milliseconds first (evidence::ToMs), and
+  // the file says them so exactly that whoever rounds them gets the same
+  // milliseconds; FAILED_PRECONDITION for a packet where it can't.
+  // REQUIRES: origin_us is whole milliseconds.
+  bool whole_milliseconds = false;
 };
 
 // Puts packets into a file by stream copy: payloads go in as they are, and

@@ -15,12 +15,12 @@
 #include "archiver/base/errors.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/media/packet_table.h"
+#include "indexer/retrieval/export_messages.h"
 #include "indexer/retrieval/packet_reader.h"
 #include "indexer/retrieval/read_plan.h"
 #include "indexer/retrieval/remuxer.h"
 #include "indexer/retrieval/session_reader.h"
 #include "indexer/retrieval/stream_description.h"
-#include "proto/api/v1/common.pb.h"
 #include "proto/api/v1/media.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
@@ -28,57 +28,6 @@ namespace diptych::indexer {
 namespace {
 
 constexpr int64_t kMillisecond_us = 1000;
-
-api::v1::Track ToApi(const stored::v1::Track& stored) {
-  api::v1::Track track;
-  track.set_track_id(stored.track_id());
-  track.set_side(static_cast<api::v1::Side>(stored.side()));
-  track.set_source(static_cast<api::v1::Source>(stored.source()));
-  track.set_codec(static_cast<api::v1::Codec>(stored.codec()));
-  track.set_codec_config(stored.codec_config());
-  track.set_width(stored.width());
-  track.set_height(stored.height());
-  track.set_sample_rate_hz(stored.sample_rate_hz());
-  track.set_channels(stored.channels());
-  track.set_language(stored.language());
-  track.set_parameters_in_band(stored.parameters_in_band());
-  return track;
-}
-
-api::v1::ReadStarted Started(const ReadPlan& plan, int64_t origin_us) {
-  api::v1::ReadStarted started;
-  started.set_from_us(plan.from_us);
-  started.set_to_us(plan.to_us);
-  started.set_file_origin_us(origin_us);
-  for (const stored::v1::Track& track : plan.tracks) {
-    *started.add_tracks() = ToApi(track);
-  }
-  return started;
-}
-
-// Per output track.
-class Totals {
- public:
-  explicit Totals(const ReadPlan& plan) {
-    for (const stored::v1::Track& track : plan.tracks) {
-      finished_.add_tracks()->set_track_id(track.track_id());
-    }
-  }
-
-  void Add(size_t track, size_t payload_bytes) {
-    auto* totals = finished_.mutable_tracks(static_cast<int>(track));
-    totals->set_packets(totals->packets() + 1);
-    totals->set_payload_bytes(totals->payload_bytes() + payload_bytes);
-  }
-
-  api::v1::ReadFinished Finish(uint64_t file_bytes) {
-    finished_.set_file_bytes(file_bytes);
-    return finished_;
-  }
-
- private:
-  api::v1::ReadFinished finished_;
-};
 
 // Whether the stored clusters, one after the other, are the file: one header,
 // and no chunk that has to be merged with others.
@@ -99,10 +48,10 @@ bool IsStoredFile(const ReadPlan& plan, api::v1::Container container) {
 absl::StatusOr<api::v1::ReadFinished> SendStoredFile(const ReadPlan& plan,
                                                      SessionReader* session,
                                                      ExportReceiver* receiver) {
-  Totals totals(plan);
+  ExportTotals totals(plan);
   ASSIGN_OR_RETURN(const stored::v1::SpanDescription* span,
                    session->Span(plan.chunks[0].span));
-  RETURN_IF_ERROR(receiver->Start(Started(plan, /*origin_us=*/0)));
+  RETURN_IF_ERROR(receiver->Start(ToReadStarted(plan, /*origin_us=*/0)));
   RETURN_IF_ERROR(receiver->Write(0, span->container_header()));
   uint64_t file_bytes = span->container_header().size();
   for (const ChunkRef& chunk : plan.chunks) {
@@ -131,7 +80,7 @@ absl::StatusOr<api::v1::ReadFinished> SendRemuxed(const ReadRange& range,
                                                   api::v1::Container container,
                                                   SessionReader* session,
                                                   ExportReceiver* receiver) {
-  Totals totals(plan);
+  ExportTotals totals(plan);
   PacketReader packets(&plan, session);
   std::unique_ptr<Remuxer> remuxer;
   while (true) {
@@ -146,7 +95,7 @@ absl::StatusOr<api::v1::ReadFinished> SendRemuxed(const ReadRange& range,
       // every container rounds as it does for the whole session.
       options.origin_us =
           range.from_us ? plan.from_us - plan.from_us % kMillisecond_us : 0;
-      RETURN_IF_ERROR(receiver->Start(Started(plan, options.origin_us)));
+      RETURN_IF_ERROR(receiver->Start(ToReadStarted(plan, options.origin_us)));
       ASSIGN_OR_RETURN(
           remuxer, Remuxer::Create(
                        options, [&](uint64_t offset, absl::string_view bytes) {

@@ -106,6 +106,41 @@ absl::StatusOr<const seal::SessionOpener*> SessionReader::Opener(
   return openers_.emplace(epoch, std::move(opener)).first->second.get();
 }
 
+absl::StatusOr<log::StoredRecord> SessionReader::Record(
+    const RecordRef& ref) const {
+  absl::StatusOr<log::StoredRecord> record =
+      ReadRecord(ref.position, ref.type, 0);
+  if (record.ok()) return record;
+  return AtPlace(media_.session_id,
+                 absl::StrCat("the ", log::RecordTypeName(ref.type), " record"),
+                 ref.position, record.status());
+}
+
+absl::StatusOr<std::string> SessionReader::OpenBody(
+    stored::v1::KeyClass key_class, uint64_t epoch, uint32_t segment,
+    const log::StoredRecord& record) {
+  const auto open = [&]() -> absl::StatusOr<std::string> {
+    ASSIGN_OR_RETURN(const seal::SessionOpener* opener, Opener(epoch));
+    return opener->Open(key_class, record.type, segment, record.header,
+                        record.body);
+  };
+  absl::StatusOr<std::string> body = open();
+  if (body.ok()) return body;
+  return AtPlace(
+      media_.session_id,
+      absl::StrCat("the ", log::RecordTypeName(record.type), " record"),
+      record.position, body.status());
+}
+
+absl::StatusOr<std::string> SessionReader::Salt(stored::v1::KeyClass key_class,
+                                                uint64_t epoch,
+                                                uint32_t segment,
+                                                seal::SaltKind kind,
+                                                uint64_t id) {
+  ASSIGN_OR_RETURN(const seal::SessionOpener* opener, Opener(epoch));
+  return opener->SaltOf(key_class, segment, kind, id);
+}
+
 absl::StatusOr<const stored::v1::SpanDescription*> SessionReader::Span(
     uint32_t span) {
   const auto known = spans_.find(span);

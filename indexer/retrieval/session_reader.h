@@ -13,8 +13,10 @@
 #include "archiver/log/log_reader.h"
 #include "archiver/log/record.h"
 #include "archiver/seal/key_file.h"
+#include "archiver/seal/ratchet.h"
 #include "archiver/seal/session_opener.h"
 #include "indexer/store/session_media.h"
+#include "proto/stored/v1/keys.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
 namespace diptych::indexer {
@@ -50,6 +52,20 @@ class SessionReader {
   // The bytes of one part.
   absl::StatusOr<std::string> OpenAttachmentPart(uint32_t attachment_id,
                                                  const AttachmentPartRef& part);
+
+  // The record at `position` as it lies there; anything but a whole record of
+  // `type` is DATA_LOSS.
+  absl::StatusOr<log::StoredRecord> Record(const RecordRef& record) const;
+
+  // What is sealed in a record whose header names that epoch and segment.
+  absl::StatusOr<std::string> OpenBody(stored::v1::KeyClass key_class,
+                                       uint64_t epoch, uint32_t segment,
+                                       const log::StoredRecord& record);
+
+  // See seal::SessionOpener::SaltOf.
+  absl::StatusOr<std::string> Salt(stored::v1::KeyClass key_class,
+                                   uint64_t epoch, uint32_t segment,
+                                   seal::SaltKind kind, uint64_t id);
 
   // `status` with the place put in front, if it is an integrity error.
   absl::Status AtChunk(const ChunkRef& chunk, const absl::Status& status) const;

@@ -274,6 +274,11 @@ absl::StatusOr<SessionMedia> TestArchive::GetSessionMedia(
   return found->second;
 }
 
+absl::StatusOr<SessionRecords> TestArchive::GetSessionRecords(
+    const base::Uuid&) const {
+  return absl::UnimplementedError("this archive has no evidence");
+}
+
 absl::StatusOr<AttachmentRef> TestArchive::GetAttachment(
     const base::Uuid&, uint32_t attachment_id) const {
   if (attachment_.attachment_id != attachment_id) {

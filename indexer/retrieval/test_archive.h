@@ -55,6 +55,8 @@ class TestArchive : public MediaIndex {
 
   absl::StatusOr<SessionMedia> GetSessionMedia(
       const base::Uuid& session_id) const override;
+  absl::StatusOr<SessionRecords> GetSessionRecords(
+      const base::Uuid& session_id) const override;
   absl::StatusOr<AttachmentRef> GetAttachment(
       const base::Uuid& session_id, uint32_t attachment_id) const override;
 

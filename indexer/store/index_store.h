@@ -17,7 +17,7 @@
 namespace diptych::indexer {
 
 // The layout that this program reads and writes (FORMAT.md).
-inline constexpr uint32_t kSchemaVersion = 2;
+inline constexpr uint32_t kSchemaVersion = 3;
 
 // The kinds of rows; each is a key space of its own.
 enum class Family {

@@ -90,6 +90,10 @@ absl::StatusOr<IndexState> IndexView::State() const {
   return state;
 }
 
+absl::StatusOr<std::optional<std::string>> IndexView::KeyFingerprint() const {
+  return snapshot_->Get(Family::kMeta, kFingerprintKey);
+}
+
 absl::StatusOr<std::optional<SessionRow>> IndexView::Session(
     const base::Uuid& session) const {
   const std::string key = SessionKey(session);

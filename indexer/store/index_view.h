@@ -24,6 +24,7 @@ namespace diptych::indexer {
 
 // The key of meta's one row besides the schema and the archive.
 inline constexpr absl::string_view kStateKey = "state";
+inline constexpr absl::string_view kFingerprintKey = "fingerprint";
 
 // The row's place, which its seal is bound to.
 std::string RowContext(Family family, absl::string_view key);
@@ -45,6 +46,8 @@ class IndexView {
   const seal::IndexKeys& keys() const { return *keys_; }
 
   absl::StatusOr<stored::v1::IndexState> State() const;
+  // Of the index keys that made it; nullopt if it is new.
+  absl::StatusOr<std::optional<std::string>> KeyFingerprint() const;
   // nullopt if the index knows no such session.
   absl::StatusOr<std::optional<stored::v1::SessionRow>> Session(
       const base::Uuid& session) const;

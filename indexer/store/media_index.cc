@@ -1,5 +1,6 @@
 #include "indexer/store/media_index.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "indexer/store/index_store.h"
 #include "indexer/store/index_view.h"
 #include "indexer/store/keys.h"
+#include "indexer/store/record_list.h"
 #include "indexer/store/session_media.h"
 #include "proto/api/v1/common.pb.h"
 #include "proto/stored/v1/index_rows.pb.h"
@@ -70,9 +72,46 @@ class StoreMediaIndex final : public MediaIndex {
       ref.window_end_us = chunk.window_end_us();
       ref.key_frames.assign(chunk.key_frames().begin(),
                             chunk.key_frames().end());
+      for (const auto& side : chunk.sides()) {
+        ref.sides.push_back(
+            {side.side(), side.first_sequence(), side.last_sequence()});
+      }
+      ref.has_gaps = chunk.has_gaps();
       media.chunks.push_back(std::move(ref));
     }
     return media;
+  }
+
+  absl::StatusOr<SessionRecords> GetSessionRecords(
+      const base::Uuid& session_id) const override {
+    const IndexView view(store_, keys_);
+    ASSIGN_OR_RETURN(const stored::v1::IndexState state, view.State());
+    ASSIGN_OR_RETURN(const auto row, view.Session(session_id));
+    if (!row.has_value()) {
+      return NotFound(session_id, "UNKNOWN_SESSION",
+                      "the archive has no such session");
+    }
+    SessionRecords records;
+    records.indexed = state.position();
+    if (!row->opening_lost()) records.opened = row->opened_position();
+    if (row->closed() != stored::v1::CLOSE_REASON_UNSPECIFIED) {
+      records.closed = row->closed_position();
+    }
+    ASSIGN_OR_RETURN(records.unnamed, ReadRecordList(row->unnamed_records()));
+    ASSIGN_OR_RETURN(const auto segments, view.Segments(session_id));
+    records.manifests.reserve(segments.size());
+    for (const auto& segment : segments) {
+      ManifestRef manifest;
+      manifest.segment = segment.segment();
+      manifest.position = segment.position();
+      ASSIGN_OR_RETURN(manifest.records, ReadRecordList(segment.records()));
+      records.manifests.push_back(std::move(manifest));
+    }
+    std::sort(records.manifests.begin(), records.manifests.end(),
+              [](const ManifestRef& a, const ManifestRef& b) {
+                return a.position < b.position;
+              });
+    return records;
   }
 
   absl::StatusOr<AttachmentRef> GetAttachment(

@@ -2,6 +2,7 @@
 #define INDEXER_STORE_SESSION_MEDIA_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,13 @@ struct SpanRef {
   log::Position position = 0;
 };
 
+// A side's packets in a chunk, by their numbers.
+struct SequenceRange {
+  stored::v1::Side side = stored::v1::SIDE_UNSPECIFIED;
+  uint64_t first = 0;
+  uint64_t last = 0;
+};
+
 struct ChunkRef {
   uint32_t chunk = 0;
   uint32_t span = 0;
@@ -43,6 +51,9 @@ struct ChunkRef {
   int64_t window_start_us = 0;
   int64_t window_end_us = 0;
   std::vector<stored::v1::KeyFrame> key_frames;
+  std::vector<SequenceRange> sides;
+  // Its header names gaps that ended with it.
+  bool has_gaps = false;
 };
 
 struct AttachmentPartRef {
@@ -67,6 +78,36 @@ struct SessionMedia {
   std::vector<ChunkRef> chunks;
 };
 
+// Where a session's other records lie: what proving it needs besides its media,
+// in the order of the log.
+
+struct RecordRef {
+  log::RecordType type = log::RecordType::kSessionOpened;
+  log::Position position = 0;
+
+  friend bool operator==(const RecordRef&, const RecordRef&) = default;
+};
+
+// A segment's manifest and what it names, chunks aside.
+struct ManifestRef {
+  uint32_t segment = 0;
+  log::Position position = 0;
+  std::vector<RecordRef> records;
+};
+
+struct SessionRecords {
+  // Everything in the log before this has been seen.
+  log::Position indexed = 0;
+  // Of the first SessionOpened; none if the log lost it.
+  std::optional<log::Position> opened;
+  // Of SessionClosed; none while the session is open.
+  std::optional<log::Position> closed;
+  // In the order of their chain.
+  std::vector<ManifestRef> manifests;
+  // Named by no manifest; once the session is closed, named by its closing.
+  std::vector<RecordRef> unnamed;
+};
+
 // What retrieval asks of the index. Thread-safe.
 class MediaIndex {
  public:
@@ -75,6 +116,10 @@ class MediaIndex {
   // NOT_FOUND if the index knows no such session. Chunks that are durable but
   // not yet under a manifest are included.
   virtual absl::StatusOr<SessionMedia> GetSessionMedia(
+      const base::Uuid& session_id) const = 0;
+
+  // NOT_FOUND likewise.
+  virtual absl::StatusOr<SessionRecords> GetSessionRecords(
       const base::Uuid& session_id) const = 0;
 
   // NOT_FOUND likewise, or if the session has no such attachment.

@@ -11,8 +11,11 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "archiver/base/ids.h"
+#include "archiver/log/record.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/keys.h"
+#include "indexer/store/record_list.h"
+#include "indexer/store/session_media.h"
 #include "indexer/store/session_tags.h"
 #include "proto/stored/v1/index_rows.pb.h"
 
@@ -286,6 +289,22 @@ TEST(PlanRunsTest, WhatComesLateCountsForItsOwnTime) {
   EXPECT_EQ(runs[1].position, 1006u);
   // Late and inside another's window: it ends where its own window does.
   EXPECT_EQ(segments[7].tags_to_us(), kSecond);
+}
+
+TEST(RecordListTest, KeepsTypesAndPlaces) {
+  using log::RecordType;
+  const std::vector<RecordRef> records = {{RecordType::kSessionOpened, 0},
+                                          {RecordType::kNotes, 700},
+                                          {RecordType::kSourceDigest, 1 << 30}};
+  stored::v1::RecordList list;
+  for (const RecordRef& record : records) AppendRecord(record, &list);
+  // Read again from the log.
+  AppendRecord(records[1], &list);
+  const auto read = ReadRecordList(list);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(*read, records);
+  list.mutable_types()->pop_back();
+  EXPECT_EQ(ReadRecordList(list).status().code(), absl::StatusCode::kDataLoss);
 }
 
 }  // namespace

@@ -24,12 +24,16 @@
 #include "proto/api/v1/catalog.pb.h"
 #include "proto/api/v1/media.pb.h"
 #include "tools/diptych/audit_client.h"
+#include "tools/diptych/bundle/bundle_folder.h"
 #include "tools/diptych/command_context.h"
 #include "tools/diptych/exit_codes.h"
 #include "tools/diptych/new_file.h"
 #include "tools/diptych/offset.h"
 #include "tools/diptych/output.h"
 #include "tools/diptych/text.h"
+#include "tools/diptych/verify/report.h"
+#include "tools/diptych/verify/verifier.h"
+#include "tools/diptych/verify/verify_result.h"
 #include "tools/diptych/wire_text.h"
 
 namespace diptych::cli {
@@ -49,11 +53,13 @@ constexpr Format kFormats[] = {
     {"mp4", "mp4", api::v1::CONTAINER_MP4},
     {"fmp4", "mp4", api::v1::CONTAINER_FRAGMENTED_MP4},
     {"webm", "webm", api::v1::CONTAINER_WEBM},
+    {"bundle", "", api::v1::CONTAINER_MATROSKA},
 };
 
 // The options once they have been understood.
 struct Plan {
   Format format;
+  bool bundle = false;
   std::vector<api::v1::Side> sides;
   std::optional<TimePoint> from;
   std::optional<TimePoint> to;
@@ -61,10 +67,6 @@ struct Plan {
 
 absl::StatusOr<Plan> MakePlan(const ExportOptions& options) {
   Plan plan;
-  if (options.format == "bundle") {
-    return absl::InvalidArgumentError(
-        "--format=bundle is not in this version: use mkv, mp4, fmp4 or webm");
-  }
   if (options.layout == "side-by-side") {
     return absl::InvalidArgumentError(
         "--layout=side-by-side is not in this version: use tracks");
@@ -80,6 +82,16 @@ absl::StatusOr<Plan> MakePlan(const ExportOptions& options) {
         "--format is mkv, mp4, fmp4, webm or bundle");
   }
   plan.format = *format;
+  plan.bundle = format->word == "bundle";
+  if (options.media == "mp4") {
+    if (!plan.bundle) {
+      return absl::InvalidArgumentError(
+          "--media is for --format=bundle: use --format=mp4");
+    }
+    plan.format.container = api::v1::CONTAINER_MP4;
+  } else if (options.media != "mkv") {
+    return absl::InvalidArgumentError("--media is mkv or mp4");
+  }
   if (options.side == "resident") {
     plan.sides = {api::v1::SIDE_RESIDENT};
   } else if (options.side == "clerk") {
@@ -111,7 +123,7 @@ absl::StatusOr<Plan> MakePlan(const ExportOptions& options) {
 }
 
 bool NeedsSession(const ExportOptions& options, const Plan& plan) {
-  return options.attachments ||
+  return (options.attachments && !plan.bundle) ||
          (plan.from.has_value() &&
           std::holds_alternative<absl::Time>(*plan.from)) ||
          (plan.to.has_value() && std::holds_alternative<absl::Time>(*plan.to));
@@ -212,9 +224,10 @@ class Exporter {
           options_.path, " is not a folder: with --filter -o names a folder"));
     }
     for (const std::string& session : sessions) {
-      RETURN_IF_ERROR(
-          ExportSession(session, absl::StrCat(options_.path, "/", session, ".",
-                                              plan_.format.extension)));
+      RETURN_IF_ERROR(ExportSession(
+          session,
+          absl::StrCat(options_.path, "/", session, plan_.bundle ? "" : ".",
+                       plan_.format.extension)));
     }
     return complete;
   }
@@ -242,6 +255,7 @@ class Exporter {
         request.from_us() >= request.to_us()) {
       return absl::InvalidArgumentError("--to must come after --from");
     }
+    if (plan_.bundle) return ReadBundle(request, path);
     // The reading of attachments has its own access records; a file that is in
     // the way is refused before any of them is written.
     RETURN_IF_ERROR(ReadMedia(request, path));
@@ -288,14 +302,83 @@ class Exporter {
     RETURN_IF_ERROR(file.Commit());
     ++files_;
     bytes_ += finished->file_bytes();
-    ReportFile(request, *started, *finished, path);
+    ReportFile(request, *started, *finished, path, finished->file_bytes());
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadBundle(const api::v1::ReadRequest& request,
+                          const std::string& path) {
+    ASSIGN_OR_RETURN(BundleFolder folder,
+                     BundleFolder::Create(path, options_.force));
+    std::optional<api::v1::ReadStarted> started;
+    std::optional<api::v1::ReadFinished> finished;
+    uint64_t received = 0;
+    RETURN_IF_ERROR(client_->ReadBundle(
+        request,
+        [&](const api::v1::ReadBundleResponse& message) -> absl::Status {
+          switch (message.message_case()) {
+            case api::v1::ReadBundleResponse::kStarted:
+              started = message.started();
+              return absl::OkStatus();
+            case api::v1::ReadBundleResponse::kFile:
+              received += message.file().data().size();
+              output_.Progress(absl::StrCat("reading ", request.session_id()),
+                               received, 0);
+              return folder.WriteData(message.file().path(),
+                                      message.file().offset(),
+                                      message.file().data());
+            case api::v1::ReadBundleResponse::kFinished:
+              finished = message.finished();
+              return absl::OkStatus();
+            default:
+              return absl::InternalError(
+                  "the archive sent a message that this version does not "
+                  "know: use a newer diptych");
+          }
+        }));
+    if (!started.has_value() || !finished.has_value()) {
+      return base::IntegrityError(absl::StrCat(
+          "the archive's answer ended before the bundle was whole: ", path,
+          " was not written; try again"));
+    }
+    RETURN_IF_ERROR(folder.CloseData());
+    // Nobody should have to find out later that it proves nothing.
+    verify::VerifyOptions options;
+    options.before_bag = true;
+    options.on_progress = [&](uint64_t done, uint64_t total) {
+      output_.Progress("verifying", done, total);
+      return context_.interrupt->Check();
+    };
+    ASSIGN_OR_RETURN(const verify::VerifyResult result,
+                     verify::VerifyBundle(folder.temporary(), options));
+    if (result.falsehood.has_value()) {
+      return base::IntegrityError(
+          absl::StrCat("what the archive sent does not prove itself, and ",
+                       path, " was not written: ", *result.falsehood));
+    }
+    RETURN_IF_ERROR(
+        folder.WriteData("report.html", 0, verify::RenderReport(result)));
+    RETURN_IF_ERROR(folder.MakeBag(result.archive.ToString(),
+                                   result.session.ToString(),
+                                   result.access_time_us));
+    RETURN_IF_ERROR(context_.interrupt->Check());
+    RETURN_IF_ERROR(folder.Commit());
+    files_ += folder.payload_files();
+    bytes_ += folder.payload_bytes();
+    ReportFile(request, *started, *finished, path, folder.payload_bytes());
+    if (!result.closed) {
+      output_.Note(absl::StrCat(
+          "The session is open: the bundle has what is proven of it so far, "
+          "up to ",
+          FormatOffset(started->to_us()), "."));
+    }
     return absl::OkStatus();
   }
 
   void ReportFile(const api::v1::ReadRequest& request,
                   const api::v1::ReadStarted& started,
                   const api::v1::ReadFinished& finished,
-                  const std::string& path) {
+                  const std::string& path, uint64_t bytes) {
     Json tracks = Json::array();
     for (const api::v1::Track& track : started.tracks()) {
       Json json = TrackJson(track);
@@ -310,7 +393,7 @@ class Exporter {
                  {{"session", request.session_id()},
                   {"path", path},
                   {"format", std::string(plan_.format.word)},
-                  {"bytes", finished.file_bytes()},
+                  {"bytes", bytes},
                   {"from_s", Seconds(started.from_us())},
                   {"to_s", Seconds(started.to_us())},
                   {"file_origin_s", Seconds(started.file_origin_us())},
@@ -319,7 +402,7 @@ class Exporter {
     output_.Text(absl::StrCat(path, "  ", FormatOffset(started.from_us()),
                               " to ", FormatOffset(started.to_us()), ", ",
                               Counted(started.tracks_size(), "track"), ", ",
-                              FormatBytes(finished.file_bytes())));
+                              FormatBytes(bytes)));
     if (request.has_from_us() &&
         request.from_us() - started.from_us() >= kSameTime_us) {
       output_.Note(absl::StrCat(

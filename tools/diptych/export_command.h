@@ -19,6 +19,8 @@ struct ExportOptions {
   std::string to;
   std::string side = "both";
   std::string format = "mkv";
+  // Of a bundle.
+  std::string media = "mkv";
   std::string layout = "tracks";
   std::string path;
   std::string purpose;
@@ -27,8 +29,10 @@ struct ExportOptions {
 };
 
 // Writes one session as the file PATH, or with a filter every session as
-// PATH/SESSION.ext. A file is whole or not there. kIncomplete if the index
-// could not see all sessions of the filter.
+// PATH/SESSION.ext; a bundle is a folder, PATH or PATH/SESSION. Either is whole
+// or not there. A bundle is verified before it gets its name: DATA_LOSS if what
+// the archive sent does not prove itself. kIncomplete if the index could not
+// see all sessions of the filter.
 absl::StatusOr<ExitCode> RunExport(const CommandContext& context,
                                    const ExportOptions& options);
 
