@@ -16,7 +16,8 @@ _INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
 # Header prefix -> folders that may include it.
 _LIBRARY_USERS = {
-    "libav": ("archiver/media/", "indexer/retrieval/", "tools/gateway/"),
+    "libav": ("archiver/media/", "indexer/retrieval/",
+              "tools/diptych/verify/", "tools/gateway/"),
     "libsw": (),
     "sodium": ("archiver/seal/",),
     "rocksdb/": ("indexer/store/",),

@@ -1,0 +1,101 @@
+#include "tools/diptych/verify/result_text.h"
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "proto/api/v1/common.pb.h"
+#include "tools/diptych/verify/verify_result.h"
+
+namespace diptych::verify {
+
+std::string OffsetText(int64_t offset_us) {
+  const bool negative = offset_us < 0;
+  const int64_t ms = (negative ? -offset_us : offset_us) / 1000;
+  return absl::StrFormat("%s%02d:%02d:%02d.%03d", negative ? "-" : "",
+                         ms / 3'600'000, ms / 60'000 % 60, ms / 1000 % 60,
+                         ms % 1000);
+}
+
+std::string TimeText(int64_t time_us) {
+  return absl::FormatTime("%Y-%m-%d %H:%M:%E3S UTC",
+                          absl::FromUnixMicros(time_us), absl::UTCTimeZone());
+}
+
+absl::string_view StateWord(SecondState state) {
+  switch (state) {
+    case SecondState::kNothing:
+      return "nothing";
+    case SecondState::kLeftOut:
+      return "left_out";
+    case SecondState::kArchived:
+      return "archived";
+    case SecondState::kSigned:
+      return "signed";
+  }
+  return "";
+}
+
+absl::string_view StateText(SecondState state) {
+  switch (state) {
+    case SecondState::kNothing:
+      return "nothing was recorded";
+    case SecondState::kLeftOut:
+      return "not in this bundle";
+    case SecondState::kArchived:
+      return "as the archive stored it; not signed by its gateway";
+    case SecondState::kSigned:
+      return "as its gateway signed it";
+  }
+  return "";
+}
+
+absl::string_view CodecWord(uint32_t codec) {
+  switch (codec) {
+    case api::v1::CODEC_H264:
+      return "h264";
+    case api::v1::CODEC_H265:
+      return "h265";
+    case api::v1::CODEC_VP8:
+      return "vp8";
+    case api::v1::CODEC_VP9:
+      return "vp9";
+    case api::v1::CODEC_AV1:
+      return "av1";
+    case api::v1::CODEC_OPUS:
+      return "opus";
+    case api::v1::CODEC_AAC:
+      return "aac";
+    case api::v1::CODEC_G711_ALAW:
+      return "g711_alaw";
+    case api::v1::CODEC_G711_ULAW:
+      return "g711_ulaw";
+    default:
+      return "unknown";
+  }
+}
+
+absl::string_view SourceWord(uint32_t source) {
+  switch (source) {
+    case api::v1::SOURCE_CAMERA:
+      return "camera";
+    case api::v1::SOURCE_MICROPHONE:
+      return "microphone";
+    case api::v1::SOURCE_SCREEN:
+      return "screen";
+    case api::v1::SOURCE_DOCUMENT_CAMERA:
+      return "document_camera";
+    default:
+      return "unknown";
+  }
+}
+
+std::string TrackText(const TrackResult& track) {
+  return absl::StrCat("track ", track.track_id, ", ", track.side, " ",
+                      track.source, " (", track.codec, ")");
+}
+
+}  // namespace diptych::verify
