@@ -7,13 +7,14 @@
 #include <utility>
 #include <vector>
 
+#include <google/protobuf/repeated_ptr_field.h>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/sha256.h"
 #include "archiver/evidence/digest.h"
 #include "archiver/evidence/segment_tracks.h"
 #include "archiver/log/record.h"
-#include "google/protobuf/repeated_field.h"
 #include "proto/stored/v1/records.pb.h"
 
 namespace diptych::check {

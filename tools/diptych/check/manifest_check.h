@@ -7,9 +7,10 @@
 #include <string>
 #include <vector>
 
+#include <google/protobuf/repeated_ptr_field.h>
+
 #include "absl/strings/string_view.h"
 #include "archiver/log/record.h"
-#include "google/protobuf/repeated_field.h"
 #include "proto/stored/v1/records.pb.h"
 
 namespace diptych::check {

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include <google/protobuf/repeated_ptr_field.h>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -25,7 +27,9 @@
 #include "archiver/media/packet_table.h"
 #include "archiver/seal/key_file.h"
 #include "archiver/seal/ratchet.h"
+#include "archiver/seal/secret.h"
 #include "archiver/seal/session_opener.h"
+#include "archiver/seal/wrap.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "proto/stored/v1/records.pb.h"
 #include "tools/diptych/check/session_check.h"
@@ -85,6 +89,33 @@ absl::StatusOr<std::vector<NoteBytes>> SplitNotes(const std::string& plain) {
 }
 
 }  // namespace
+
+absl::Status CheckWraps(
+    seal::WrapContext context,
+    const google::protobuf::RepeatedPtrField<stored::v1::Wrap>& wraps,
+    const std::vector<seal::KeyPair>& keys) {
+  std::map<int, seal::SecretKey> roots;
+  for (const stored::v1::Wrap& wrap : wraps) {
+    context.key_class = wrap.key_class();
+    for (const seal::KeyPair& key : keys) {
+      absl::StatusOr<seal::SecretKey> root =
+          seal::UnwrapKey(wrap, context, key);
+      if (absl::IsPermissionDenied(root.status())) continue;
+      if (!root.ok()) {
+        return base::IntegrityError(
+            absl::StrCat("the key that is wrapped for ", key.name,
+                         " does not hold: ", root.status().message()));
+      }
+      const auto [known, added] =
+          roots.try_emplace(wrap.key_class(), *std::move(root));
+      if (!added && known->second.bytes() != root->bytes()) {
+        return base::IntegrityError(absl::StrCat("another key is wrapped for ",
+                                                 key.name, " than for others"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<SealCheck> SealCheck::Create(
     const base::Uuid& archive_id, const stored::v1::KeyWraps& wraps,

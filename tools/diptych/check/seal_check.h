@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <google/protobuf/repeated_ptr_field.h>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -16,6 +18,7 @@
 #include "archiver/seal/key_file.h"
 #include "archiver/seal/ratchet.h"
 #include "archiver/seal/session_opener.h"
+#include "archiver/seal/wrap.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
@@ -35,6 +38,13 @@ struct ChunkContents {
   // hand open no metadata).
   std::vector<SentPacket> packets;
 };
+
+// OK if every wrap that one of `keys` is for opens, and those of a class hold
+// the same key; `context`'s own class does not count. DATA_LOSS otherwise.
+absl::Status CheckWraps(
+    seal::WrapContext context,
+    const google::protobuf::RepeatedPtrField<stored::v1::Wrap>& wraps,
+    const std::vector<seal::KeyPair>& keys);
 
 // Opens one epoch's seals of one session and says whether what is inside agrees
 // with the clear headers, and with what they commit to. All functions return

@@ -54,16 +54,16 @@ std::string SideName(int side) {
   }
 }
 
-SessionCheck::SessionCheck(const base::Uuid& id, FalseThing on_false)
-    : id_(id),
-      on_false_(std::move(on_false)),
-      manifests_([this](log::Position position, const std::string& what) {
-        False(position, what);
-      }) {}
+SessionCheck::SessionCheck(const base::Uuid& id, const FalseThing& on_false)
+    : on_false_([prefix = absl::StrCat("session ", id.ToString(), ": "),
+                 on_false](log::Position position, const std::string& what) {
+        on_false(position, prefix + what);
+      }),
+      manifests_(on_false_) {}
 
 void SessionCheck::False(log::Position position,
                          const std::string& what) const {
-  on_false_(position, absl::StrCat("session ", id_.ToString(), ": ", what));
+  on_false_(position, what);
 }
 
 void SessionCheck::CheckEpoch(log::Position position, uint64_t epoch) {

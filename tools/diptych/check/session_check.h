@@ -19,7 +19,7 @@ namespace diptych::check {
 // hole is one finding. Needs no key. Not thread-safe.
 class SessionCheck {
  public:
-  SessionCheck(const base::Uuid& id, FalseThing on_false);
+  SessionCheck(const base::Uuid& id, const FalseThing& on_false);
 
   // Each takes the next record of the session, by its position, header and
   // digest, which is empty if the body was not read.
@@ -74,7 +74,7 @@ class SessionCheck {
   void CheckTotals(log::Position position,
                    const stored::v1::SideTotals& stored) const;
 
-  const base::Uuid id_;
+  // Puts the session's id in front.
   const FalseThing on_false_;
   uint64_t epoch_ = 0;
   uint64_t key_position_ = 0;

@@ -27,10 +27,10 @@ std::string TrackName(int side, uint32_t track_id) {
 }
 
 std::string Name(const stored::v1::SourceStatement& statement) {
-  return absl::StrCat(
-      "the source's statement of ",
-      TrackName(statement.side(), statement.track_id()), ", packets ",
-      statement.first_sequence(), " to ", statement.last_sequence());
+  return absl::StrCat("the source's statement of ",
+                      TrackName(statement.side(), statement.track_id()),
+                      ", packets ", statement.first_sequence(), " to ",
+                      statement.last_sequence());
 }
 
 }  // namespace
@@ -39,7 +39,7 @@ StatementCheck::StatementCheck(const stored::v1::ArchiveConfig* archive,
                                const base::Uuid& session_id,
                                FalseThing on_false, FalseThing on_remark)
     : archive_(archive),
-      session_id_(session_id),
+      session_(session_id.bytes()),
       on_false_(std::move(on_false)),
       on_remark_(std::move(on_remark)) {}
 
@@ -60,7 +60,7 @@ void StatementCheck::CheckSignature(
     }
     if (!seal::VerifySignature(
             source.public_key(),
-            statement.SignedBytes(archive_->archive_id(), session_id_.bytes()),
+            statement.SignedBytes(archive_->archive_id(), session_),
             header.signature())) {
       on_false_(position, absl::StrCat(Name(stored), " is not signed by ",
                                        source.name()));
@@ -72,7 +72,7 @@ void StatementCheck::CheckSignature(
                          absl::BytesToHexString(header.key_id())));
 }
 
-void StatementCheck::CheckOrder(log::Position position,
+bool StatementCheck::CheckOrder(log::Position position,
                                 const stored::v1::SourceStatement& statement,
                                 Track* track) {
   // One that says that there were none between two numbers may be empty.
@@ -80,7 +80,7 @@ void StatementCheck::CheckOrder(log::Position position,
       statement.last_sequence() + 1 < statement.first_sequence() ||
       statement.root().size() != (statement.packets() == 0 ? 0 : 32)) {
     on_false_(position, absl::StrCat(Name(statement), " can't be"));
-    return;
+    return false;
   }
   const uint64_t next = track->signed_to + 1;
   if (track->has_statement && statement.first_sequence() > next) {
@@ -91,6 +91,7 @@ void StatementCheck::CheckOrder(log::Position position,
   }
   track->has_statement = true;
   track->signed_to = std::max(track->signed_to, statement.last_sequence());
+  return true;
 }
 
 void StatementCheck::Statement(log::Position position,
@@ -99,7 +100,8 @@ void StatementCheck::Statement(log::Position position,
   const stored::v1::SourceStatement& statement = header.statement();
   CheckSignature(position, header);
   Track& track = tracks_[{statement.side(), statement.track_id()}];
-  CheckOrder(position, statement, &track);
+  if (!CheckOrder(position, statement, &track)) return;
+  // More than wait for packets are made by no gateway.
   if (track.pending.size() < limits::kMaxSourceRun_packets) {
     track.pending.push_back({position, statement});
   }
@@ -170,10 +172,8 @@ void StatementCheck::Chunk(const stored::v1::Chunk& header,
       track.packets.push_back({packet.sequence, packet.leaf_hash});
     }
   }
-  for (const auto& [track_id, track] : tracks) {
-    for (const stored::v1::ChunkTrack& named : header.tracks()) {
-      if (named.track_id() == track_id) Settle(named.side(), track);
-    }
+  for (auto& [key, track] : tracks_) {
+    if (!track.pending.empty()) Settle(key.first, &track);
   }
 }
 
@@ -197,10 +197,12 @@ void StatementCheck::Closed(log::Position position) {
   }
 }
 
-void StatementCheck::Forget() {
-  sides_.clear();
+void StatementCheck::Adopt(const stored::v1::OpenSession& stored) {
   tracks_.clear();
-  lost_ = true;
+  sides_.clear();
+  for (const stored::v1::SideTotals& side : stored.sides()) {
+    sides_[side.side()] = {side.last_sequence(), side.last_sequence()};
+  }
 }
 
 }  // namespace diptych::check

@@ -5,7 +5,7 @@
 #include <deque>
 #include <map>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "archiver/base/ids.h"
 #include "archiver/log/record.h"
@@ -32,8 +32,8 @@ class StatementCheck {
   void Chunk(const stored::v1::Chunk& header, const ChunkContents* contents);
   // The session is over.
   void Closed(log::Position position);
-  // Records before here are lost.
-  void Forget();
+  // A snapshot's word for what came before, where that is lost.
+  void Adopt(const stored::v1::OpenSession& stored);
 
   // False if nothing at all was signed.
   bool any() const { return any_; }
@@ -73,18 +73,18 @@ class StatementCheck {
 
   void CheckSignature(log::Position position,
                       const stored::v1::SourceDigest& header) const;
-  void CheckOrder(log::Position position,
+  // False if it can't be.
+  bool CheckOrder(log::Position position,
                   const stored::v1::SourceStatement& statement, Track* track);
   // Compares those whose packets are all there.
   void Settle(int side, Track* track);
 
   const stored::v1::ArchiveConfig* const archive_;
-  const base::Uuid session_id_;
+  // The 16 bytes of its id.
+  const std::string session_;
   const FalseThing on_false_;
   const FalseThing on_remark_;
   bool any_ = false;
-  // Records of it are lost: what comes first has nothing to follow.
-  bool lost_ = false;
   uint64_t proven_ = 0;
   std::map<int, Side> sides_;
   // By side and track.

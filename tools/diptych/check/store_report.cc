@@ -43,48 +43,72 @@ std::string StoreReport::Place(log::Position position) const {
   return absl::StrCat(volume.path, " at byte ", position - volume.base);
 }
 
+void StoreReport::At(log::Position position, Where where) {
+  at_ = position;
+  where_ = std::move(where);
+}
+
+Finding StoreReport::Make(Severity severity, log::Position position,
+                          const std::string& what) const {
+  Finding finding = {.severity = severity,
+                     .store = name_,
+                     .position = position,
+                     .place = Place(position),
+                     .what = what};
+  // An earlier record of the same session may show what is false now.
+  if (position == at_) {
+    finding.where = where_;
+  } else {
+    finding.where.session = where_.session;
+  }
+  return finding;
+}
+
 void StoreReport::False(log::Position position, const std::string& what) const {
-  on_finding_({.is_error = true,
-               .store = name_,
-               .position = position,
-               .place = Place(position),
-               .what = what});
+  on_finding_(Make(Severity::kError, position, what));
 }
 
 void StoreReport::Remark(log::Position position,
                          const std::string& what) const {
-  on_finding_({.is_error = false,
-               .store = name_,
-               .position = position,
-               .place = Place(position),
-               .what = what});
+  on_finding_(Make(Severity::kRemark, position, what));
 }
 
-void StoreReport::Damaged(const log::Damage& damage) const {
+void StoreReport::Unread(log::Position position,
+                         const std::string& what) const {
+  on_finding_(Make(Severity::kUnread, position, what));
+}
+
+void StoreReport::Damaged(const log::Damage& damage) {
   const std::string what =
       absl::StrCat(damage.what, " (", damage.to - damage.from, " bytes)");
   if (damage.was_durable) {
     False(damage.from, what);
   } else {
-    Remark(damage.from, absl::StrCat(what, kTornTail));
+    // The reader asks the next record alone, which may be of the same batch.
+    Suspect(damage.from, what);
   }
 }
 
 void StoreReport::Suspect(log::Position position, const std::string& what) {
-  suspects_.emplace_back(position, what);
+  suspects_.push_back({position, position == at_ ? where_ : Where(), what});
 }
 
 void StoreReport::Settle(log::Position durable_before) {
   auto suspect = suspects_.begin();
-  while (suspect != suspects_.end() && suspect->first < durable_before) {
-    False(suspect->first, suspect->second);
+  while (suspect != suspects_.end() && suspect->position < durable_before) {
+    Finding finding = Make(Severity::kError, suspect->position, suspect->what);
+    finding.where = suspect->where;
+    on_finding_(finding);
     suspect = suspects_.erase(suspect);
   }
 }
 
 void StoreReport::End() {
-  for (const auto& [position, what] : suspects_) {
-    Remark(position, absl::StrCat(what, kTornTail));
+  for (const Suspected& suspect : suspects_) {
+    Finding finding = Make(Severity::kRemark, suspect.position,
+                           absl::StrCat(suspect.what, kTornTail));
+    finding.where = suspect.where;
+    on_finding_(finding);
   }
   suspects_.clear();
 }

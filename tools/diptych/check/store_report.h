@@ -3,9 +3,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -15,15 +15,32 @@
 
 namespace diptych::check {
 
+enum class Severity {
+  // Something is not what was stored.
+  kError,
+  // A tail that a crash has torn, seconds that no source signed: nothing stored
+  // is wrong.
+  kRemark,
+  // Something could not be looked at.
+  kUnread,
+};
+
+// Where in a session a record belongs, as far as that is known.
+struct Where {
+  std::string session;
+  std::optional<uint32_t> chunk;
+  // Session time.
+  std::optional<int64_t> at_us;
+};
+
 struct Finding {
-  // False: a remark (a tail that a crash has torn, a session id that was used
-  // again); nothing stored is wrong.
-  bool is_error = true;
-  // "log" or "keys", and where in it.
+  Severity severity = Severity::kError;
+  // "log", "keys" or "tree", and where in it: a position, or a leaf's number.
   std::string store;
-  log::Position position = 0;
-  // "VOLUME at byte N".
+  uint64_t position = 0;
+  // "VOLUME at byte N", or a file.
   std::string place;
+  Where where;
   std::string what;
 };
 
@@ -45,11 +62,15 @@ class StoreReport {
     return bases_.contains(position);
   }
 
+  // What the findings at `position` are about, until the next call.
+  void At(log::Position position, Where where);
+
   void False(log::Position position, const std::string& what) const;
   void Remark(log::Position position, const std::string& what) const;
-  void Damaged(const log::Damage& damage) const;
+  void Unread(log::Position position, const std::string& what) const;
+  void Damaged(const log::Damage& damage);
 
-  // A body that is not what was written. Whether it ever was durable, only a
+  // Something that is not what was written. Whether it ever was durable, only a
   // later record can tell.
   void Suspect(log::Position position, const std::string& what);
   // A later record says that everything before this was durable.
@@ -60,13 +81,23 @@ class StoreReport {
  private:
   // "VOLUME at byte N".
   std::string Place(log::Position position) const;
+  Finding Make(Severity severity, log::Position position,
+               const std::string& what) const;
+
+  struct Suspected {
+    log::Position position = 0;
+    Where where;
+    std::string what;
+  };
 
   const std::string name_;
   const log::LogReader reader_;
   const std::function<void(const Finding&)> on_finding_;
   std::vector<log::VolumeInfo> volumes_;
   std::set<log::Position> bases_;
-  std::vector<std::pair<log::Position, std::string>> suspects_;
+  std::vector<Suspected> suspects_;
+  log::Position at_ = 0;
+  Where where_;
 };
 
 }  // namespace diptych::check
