@@ -132,13 +132,13 @@ class Archive:
         if self._own_folder:
             shutil.rmtree(self.base, ignore_errors=True)
 
-    def init(self):
-        done = command("init", self.dir)
+    def init(self, *flags):
+        done = command("init", self.dir, *flags)
         if done.code != 0:
             raise AssertionError(str(done))
         return done
 
-    def start(self, *flags):
+    def start(self, *flags, env=None, pass_fds=()):
         """Starts the daemon on free ports and waits until it serves."""
         assert self.process is None
         roles = next((f.split("=", 1)[1] for f in flags
@@ -156,7 +156,8 @@ class Archive:
                  "--ingest_listen=127.0.0.1:0", "--audit_listen=127.0.0.1:0",
                  *flags],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True)
+                start_new_session=True, pass_fds=pass_fds,
+                env={**os.environ, **(env or {})})
         _running.add(process)
         self.process = process
 

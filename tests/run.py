@@ -20,6 +20,7 @@ import xml.etree.ElementTree as ElementTree
 TESTS = pathlib.Path(__file__).resolve().parent
 ROOT = TESTS.parent
 sys.path.insert(0, str(TESTS))
+import media
 
 # Another Bazel command with its startup options, for several trees at once.
 BAZEL = shlex.split(os.environ.get("DIPTYCH_BAZEL", "bazel"))
@@ -102,6 +103,13 @@ def _count_cases(label, xml_path, status, log, tally):
         tally.fail(f"{label} ({status})", log)
 
 
+def _test_flags():
+    """Published vectors lie outside the repository, and may be missing."""
+    vectors = media.SHARED.parent / "vectors"
+    return ([f"--test_env=DIPTYCH_VECTORS={vectors}"] if vectors.is_dir()
+            else [])
+
+
 def run_bazel(flags, tally):
     """Builds //... and runs its tests. False if anything did not build."""
     heading("bazel build //...")
@@ -114,7 +122,8 @@ def run_bazel(flags, tally):
         events = pathlib.Path(scratch) / "events.json"
         test = subprocess.run(
             BAZEL + ["test", "--keep_going", "--test_output=errors",
-                     f"--build_event_json_file={events}", *flags, "//..."],
+                     f"--build_event_json_file={events}", *_test_flags(), *flags,
+                     "//..."],
             cwd=ROOT, check=False)
         ran = 0
         for event in _events(events):

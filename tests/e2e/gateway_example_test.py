@@ -56,6 +56,7 @@ class GatewayExampleTest(unittest.TestCase):
             self.assertEqual(sides[side]["acknowledged"],
                              sides[side]["accepted"])
             self.assertEqual(sides[side]["dropped"], 0)
+            self.assertGreater(sides[side]["statements"], 0)
         self.archive.wait_indexed()
         shown = self.archive.ok("auditor", "show", session)
         self.assertEqual(shown.of_type("gap"), [])

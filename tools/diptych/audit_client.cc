@@ -132,6 +132,16 @@ absl::Status AuditClient::Read(
       on_message);
 }
 
+absl::Status AuditClient::ReadBundle(
+    const api::v1::ReadRequest& request,
+    const std::function<absl::Status(const api::v1::ReadBundleResponse&)>&
+        on_message) {
+  return CallStream<api::v1::ReadBundleResponse>(
+      profile_, interrupt_,
+      [&](auto* context) { return media_->ReadBundle(context, request); },
+      on_message);
+}
+
 absl::Status AuditClient::ReadAttachment(
     const api::v1::ReadAttachmentRequest& request,
     const std::function<absl::Status(const api::v1::ReadAttachmentResponse&)>&

@@ -42,6 +42,10 @@ class AuditClient {
       const api::v1::ReadRequest& request,
       const std::function<absl::Status(const api::v1::ReadResponse&)>&
           on_message);
+  absl::Status ReadBundle(
+      const api::v1::ReadRequest& request,
+      const std::function<absl::Status(const api::v1::ReadBundleResponse&)>&
+          on_message);
   absl::Status ReadAttachment(
       const api::v1::ReadAttachmentRequest& request,
       const std::function<absl::Status(const api::v1::ReadAttachmentResponse&)>&

@@ -20,9 +20,14 @@
 #include "tools/diptych/export_command.h"
 #include "tools/diptych/index_command.h"
 #include "tools/diptych/init_command.h"
+#include "tools/diptych/keys_command.h"
+#include "tools/diptych/log_command.h"
 #include "tools/diptych/push_command.h"
 #include "tools/diptych/query_command.h"
 #include "tools/diptych/show_command.h"
+#include "tools/diptych/timestamp_command.h"
+#include "tools/diptych/verify_command.h"
+#include "tools/diptych/witness_command.h"
 
 namespace diptych::cli {
 namespace {
@@ -43,6 +48,19 @@ struct Options {
   ExportOptions export_;
   CheckCommandOptions check;
   IndexRebuildOptions rebuild;
+  KeysListOptions keys_list;
+  KeysExportOptions keys_export;
+  KeysAddRecipientOptions keys_add_recipient;
+  KeysAddWitnessOptions keys_add_witness;
+  KeysGenerateOptions keys_generate;
+  KeysRotateOptions keys_rotate;
+  VerifyCommandOptions verify;
+  LogCheckpointOptions log_checkpoint;
+  LogProveOptions log_prove;
+  LogConsistencyOptions log_consistency;
+  TimestampOptions timestamp;
+  WitnessOptions witness;
+  WitnessInitOptions witness_init;
 };
 
 void AddInit(CLI::App* app, InitOptions* options) {
@@ -78,6 +96,8 @@ void AddPush(CLI::App* app, PushOptions* options) {
            "TYPE@OFFSET=FILE: an event with the file attached");
   app->add_flag("--fast", options->fast,
                 "as fast as it goes, not in real time");
+  app->add_option("--receipt", options->receipt,
+                  "file for the receipt, which proves the delivery");
   app->add_option("--spool", options->spool,
                   "folder that keeps, encrypted, what is not durable yet");
   app->add_option("--spool-key", options->spool_key,
@@ -118,6 +138,9 @@ void AddExport(CLI::App* app, ExportOptions* options) {
   app->add_option("--format", options->format, "mkv, mp4, fmp4, webm or bundle")
       ->check(CLI::IsMember({"mkv", "mp4", "fmp4", "webm", "bundle"}))
       ->capture_default_str();
+  app->add_option("--media", options->media, "of a bundle: mkv or mp4")
+      ->check(CLI::IsMember({"mkv", "mp4"}))
+      ->capture_default_str();
   app->add_option("--layout", options->layout, "tracks or side-by-side")
       ->check(CLI::IsMember({"tracks", "side-by-side"}))
       ->capture_default_str();
@@ -132,6 +155,23 @@ void AddExport(CLI::App* app, ExportOptions* options) {
   app->add_flag("--force", options->force, "replace files that exist");
 }
 
+void AddVerify(CLI::App* app, VerifyCommandOptions* options) {
+  app->add_option("PATH", options->path,
+                  "a bundle's folder, the media file in one, or a receipt")
+      ->required();
+  app->add_option("--log-key", options->log_keys,
+                  "whom to believe: a public key (NAME+ID+BASE64), or a file "
+                  "of them as `diptych keys export` writes it; may be given "
+                  "many times")
+      ->take_all()
+      ->expected(1)
+      ->allow_extra_args(false);
+  app->add_option("--receipt", options->receipt,
+                  "a gateway's receipt that the bundle must agree with");
+  app->add_option("--tsa-ca", options->tsa_ca,
+                  "certificates of time stamping authorities (PEM)");
+}
+
 void AddCheck(CLI::App* app, CheckCommandOptions* options) {
   app->add_option("DIR", options->data_dir, "data folder")->required();
   auto* all = app->add_flag("--read-data", options->read_data,
@@ -139,6 +179,11 @@ void AddCheck(CLI::App* app, CheckCommandOptions* options) {
   app->add_option("--read-data-subset", options->read_data_subset,
                   "read and verify this share of the media, such as 5%")
       ->excludes(all);
+  app->add_option("--seed", options->seed,
+                  "which share: the seed that an earlier check has told");
+  app->add_option("--against", options->against,
+                  "checkpoints, receipts or proofs kept elsewhere: the archive "
+                  "must hold what they stand for");
   app->add_option("--keys", options->keys_dir,
                   "key folder: also open the seals of all that is read");
   app->add_option("--passphrase_file", options->passphrase_file,
@@ -151,6 +196,216 @@ void AddIndexRebuild(CLI::App* app, IndexRebuildOptions* options) {
   app->add_option("--passphrase_file", options->passphrase_file,
                   kPassphraseHelp);
 }
+
+void AddPassphrase(CLI::App* app, std::string* file, std::string* source) {
+  app->add_option("--passphrase_file", *file, kPassphraseHelp);
+  app->add_option("--passphrase", *source,
+                  "the passphrase, from file:PATH, fd:N, credential:NAME or "
+                  "command:CMD")
+      ->excludes("--passphrase_file");
+}
+
+// The commands under `keys`, and where each puts its options.
+class KeysGroup {
+ public:
+  KeysGroup(CLI::App* keys, Options* options) : options_(options) {
+    keys->require_subcommand(1);
+    list_ = Add(keys, "list", "whom the archive knows", &options->keys_list);
+    export_ = Add(keys, "export",
+                  "the public keys that a verifier needs, for verify --log-key",
+                  &options->keys_export);
+    export_->add_option("-o,--output", options->keys_export.path,
+                        "file to write (standard output if not given)");
+    add_recipient_ =
+        Add(keys, "add-recipient", "let somebody else read new sessions",
+            &options->keys_add_recipient);
+    add_recipient_
+        ->add_option("NAME", options->keys_add_recipient.name,
+                     "what to call the recipient")
+        ->required();
+    add_recipient_
+        ->add_option("--public-key", options->keys_add_recipient.public_key,
+                     "X25519 public key: base64, or a file with base64 or PEM")
+        ->required();
+    add_recipient_
+        ->add_option("--classes", options->keys_add_recipient.classes,
+                     "media, metadata, or both with a comma between")
+        ->required();
+    add_witness_ =
+        Add(keys, "add-witness", "take a witness's cosignatures of checkpoints",
+            &options->keys_add_witness);
+    add_witness_
+        ->add_option("VKEY", options->keys_add_witness.verifier_key,
+                     "its public key: NAME+HASH+BASE64")
+        ->required();
+    generate_ = keys->add_subcommand(
+        "generate",
+        "make a key pair for a recipient to be; prints its public "
+        "key");
+    generate_->fallthrough();
+    generate_
+        ->add_option("NAME", options->keys_generate.name,
+                     "the recipient's name")
+        ->required();
+    generate_
+        ->add_option("-o,--output", options->keys_generate.path,
+                     "private key file to write")
+        ->required();
+    AddPassphrase(generate_, &options->keys_generate.passphrase_file,
+                  &options->keys_generate.passphrase);
+    rotate_ = Add(keys, "rotate",
+                  "give a recipient a new key, and wrap all sessions to it",
+                  &options->keys_rotate);
+    rotate_
+        ->add_option("NAME", options->keys_rotate.name,
+                     "whose key: index, audit, escrow, ...")
+        ->required();
+    rotate_->add_option("--keys", options->keys_rotate.keys_dir, kKeysHelp);
+    AddPassphrase(rotate_, &options->keys_rotate.passphrase_file,
+                  &options->keys_rotate.passphrase);
+  }
+
+  // Takes the one that was given, if one was.
+  void Take(CommandOptions* command) {
+    if (list_->parsed()) *command = std::move(options_->keys_list);
+    if (export_->parsed()) *command = std::move(options_->keys_export);
+    if (add_recipient_->parsed()) {
+      *command = std::move(options_->keys_add_recipient);
+    }
+    if (add_witness_->parsed()) {
+      *command = std::move(options_->keys_add_witness);
+    }
+    if (generate_->parsed()) *command = std::move(options_->keys_generate);
+    if (rotate_->parsed()) *command = std::move(options_->keys_rotate);
+  }
+
+ private:
+  template <typename CommandsOptions>
+  static CLI::App* Add(CLI::App* keys, const char* name, const char* what,
+                       CommandsOptions* options) {
+    CLI::App* const command = keys->add_subcommand(name, what);
+    command->fallthrough();
+    command->add_option("DIR", options->data_dir, "data folder")->required();
+    return command;
+  }
+
+  Options* const options_;
+  CLI::App* list_;
+  CLI::App* export_;
+  CLI::App* add_recipient_;
+  CLI::App* add_witness_;
+  CLI::App* generate_;
+  CLI::App* rotate_;
+};
+
+constexpr char kLogKeyHelp[] =
+    "the log's public key (NAME+ID+BASE64), or a file with it as `diptych keys "
+    "export` writes it";
+
+// `diptych log ...`.
+class LogGroup {
+ public:
+  LogGroup(CLI::App* log, Options* options) : options_(options) {
+    log->require_subcommand(1);
+    checkpoint_ = Add(log, "checkpoint", "print the latest signed checkpoint",
+                      &options->log_checkpoint);
+    checkpoint_->add_flag("--cosigned", options->log_checkpoint.cosigned,
+                          "the latest that witnesses have cosigned");
+    prove_ = Add(log, "prove",
+                 "print the proof that a record is in the log (tlog-proof)",
+                 &options->log_prove);
+    auto* index = prove_->add_option("--index", options->log_prove.index,
+                                     "the leaf's number in the log tree");
+    prove_
+        ->add_option("--position", options->log_prove.position,
+                     "where the record lies in the log")
+        ->excludes(index);
+    consistency_ =
+        Add(log, "consistency",
+            "prove that the log has only grown since an older checkpoint",
+            &options->log_consistency);
+    consistency_
+        ->add_option("OLDER", options->log_consistency.older,
+                     "file with the older checkpoint")
+        ->required();
+    consistency_->add_option("NEWER", options->log_consistency.newer,
+                             "file with the newer one (the log's latest if "
+                             "not given)");
+    timestamp_ = Add(log, "timestamp",
+                     "have an authority stamp the latest checkpoint (RFC 3161)",
+                     &options->timestamp);
+    timestamp_
+        ->add_option("--tsa", options->timestamp.url,
+                     "the authority: http://HOST[:PORT]/PATH")
+        ->required();
+    timestamp_->add_option("-o,--output,--out", options->timestamp.path,
+                           "also write the stamp to this file, and what it is "
+                           "over to FILE.checkpoint");
+    timestamp_->add_option("--tsa-ca", options->timestamp.ca_file,
+                           "certificates (PEM) to verify the stamp with");
+  }
+
+  // Takes the one that was given, if one was.
+  void Take(CommandOptions* command) {
+    if (checkpoint_->parsed()) *command = std::move(options_->log_checkpoint);
+    if (prove_->parsed()) *command = std::move(options_->log_prove);
+    if (consistency_->parsed()) *command = std::move(options_->log_consistency);
+    if (timestamp_->parsed()) *command = std::move(options_->timestamp);
+  }
+
+ private:
+  template <typename CommandsOptions>
+  static CLI::App* Add(CLI::App* log, const char* name, const char* what,
+                       CommandsOptions* options) {
+    CLI::App* const command = log->add_subcommand(name, what);
+    command->fallthrough();
+    command->add_option("--log-key", options->log_key, kLogKeyHelp);
+    return command;
+  }
+
+  Options* const options_;
+  CLI::App* checkpoint_;
+  CLI::App* prove_;
+  CLI::App* consistency_;
+  CLI::App* timestamp_;
+};
+
+// `diptych witness` and `diptych witness init`.
+class WitnessGroup {
+ public:
+  WitnessGroup(CLI::App* witness, Options* options)
+      : options_(options), witness_(witness) {
+    witness->add_option("--state", options->witness.state_dir,
+                        "folder in which it remembers what it signed");
+    witness->add_option("--key", options->witness.key_file,
+                        "its key file, made by diptych witness init");
+    witness->add_option("--log-key", options->witness.log_key, kLogKeyHelp);
+    witness->add_flag("--once", options->witness.once,
+                      "cosign the latest checkpoint and end");
+    init_ = witness->add_subcommand(
+        "init", "make a witness's key; prints the public one");
+    init_->fallthrough();
+    init_->add_option("--key", options->witness_init.key_file, "file to make")
+        ->required();
+    init_
+        ->add_option("--name", options->witness_init.name,
+                     "what the witness is called, such as witness.example/w1")
+        ->required();
+  }
+
+  void Take(CommandOptions* command) {
+    if (init_->parsed()) {
+      *command = std::move(options_->witness_init);
+    } else if (witness_->parsed()) {
+      *command = std::move(options_->witness);
+    }
+  }
+
+ private:
+  Options* const options_;
+  CLI::App* const witness_;
+  CLI::App* init_;
+};
 
 // One sentence, without what the user typed where that may be personal.
 std::string ExplainWrongUse(const CLI::App& app, const CLI::ParseError& error) {
@@ -208,6 +463,9 @@ absl::StatusOr<CommandLine> Parse(int argc, const char* const* argv) {
   show->add_option("SESSION", options.show.session, "session id")->required();
   CLI::App* const export_ = add(&app, "export", "write playable files");
   AddExport(export_, &options.export_);
+  CLI::App* const verify = add(
+      &app, "verify", "prove a bundle or a receipt, with public keys alone");
+  AddVerify(verify, &options.verify);
   CLI::App* const check =
       add(&app, "check", "check an archive on disk, without a server");
   AddCheck(check, &options.check);
@@ -218,6 +476,12 @@ absl::StatusOr<CommandLine> Parse(int argc, const char* const* argv) {
   AddIndexRebuild(rebuild, &options.rebuild);
   CLI::App* const status =
       add(index, "status", "say how far the index is behind the log");
+  KeysGroup keys(add(&app, "keys", "the archive's keys"), &options);
+  LogGroup log(add(&app, "log", "the transparency log"), &options);
+  WitnessGroup witness(
+      add(&app, "witness",
+          "follow an archive's checkpoints and cosign what is consistent"),
+      &options);
 
   try {
     app.parse(argc, argv);
@@ -234,9 +498,13 @@ absl::StatusOr<CommandLine> Parse(int argc, const char* const* argv) {
   if (count->parsed()) line.command = std::move(options.count);
   if (show->parsed()) line.command = std::move(options.show);
   if (export_->parsed()) line.command = std::move(options.export_);
+  if (verify->parsed()) line.command = std::move(options.verify);
   if (check->parsed()) line.command = std::move(options.check);
   if (rebuild->parsed()) line.command = std::move(options.rebuild);
   if (status->parsed()) line.command = IndexStatusOptions{};
+  keys.Take(&line.command);
+  log.Take(&line.command);
+  witness.Take(&line.command);
   return line;
 }
 

@@ -10,9 +10,14 @@
 #include "tools/diptych/export_command.h"
 #include "tools/diptych/index_command.h"
 #include "tools/diptych/init_command.h"
+#include "tools/diptych/keys_command.h"
+#include "tools/diptych/log_command.h"
 #include "tools/diptych/push_command.h"
 #include "tools/diptych/query_command.h"
 #include "tools/diptych/show_command.h"
+#include "tools/diptych/timestamp_command.h"
+#include "tools/diptych/verify_command.h"
+#include "tools/diptych/witness_command.h"
 
 namespace diptych::cli {
 
@@ -26,7 +31,12 @@ struct IndexStatusOptions {};
 using CommandOptions =
     std::variant<HelpOptions, InitOptions, PushOptions, QueryOptions,
                  CountOptions, ShowOptions, ExportOptions, CheckCommandOptions,
-                 IndexRebuildOptions, IndexStatusOptions>;
+                 IndexRebuildOptions, IndexStatusOptions, KeysListOptions,
+                 KeysExportOptions, KeysAddRecipientOptions,
+                 KeysAddWitnessOptions, KeysGenerateOptions, KeysRotateOptions,
+                 VerifyCommandOptions, LogCheckpointOptions, LogProveOptions,
+                 LogConsistencyOptions, TimestampOptions, WitnessOptions,
+                 WitnessInitOptions>;
 
 struct CommandLine {
   // Before or after the command's name.

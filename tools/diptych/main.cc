@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/errors.h"
+#include "archiver/seal/secret.h"
 #include "tools/diptych/check_command.h"
 #include "tools/diptych/command_context.h"
 #include "tools/diptych/command_line.h"
@@ -19,10 +20,15 @@
 #include "tools/diptych/index_command.h"
 #include "tools/diptych/init_command.h"
 #include "tools/diptych/interrupt.h"
+#include "tools/diptych/keys_command.h"
+#include "tools/diptych/log_command.h"
 #include "tools/diptych/output.h"
 #include "tools/diptych/push_command.h"
 #include "tools/diptych/query_command.h"
 #include "tools/diptych/show_command.h"
+#include "tools/diptych/timestamp_command.h"
+#include "tools/diptych/verify_command.h"
+#include "tools/diptych/witness_command.h"
 
 namespace diptych::cli {
 namespace {
@@ -54,6 +60,10 @@ struct Runner {
     return RunExport(context, options);
   }
   absl::StatusOr<ExitCode> operator()(
+      const VerifyCommandOptions& options) const {
+    return RunVerify(context, options);
+  }
+  absl::StatusOr<ExitCode> operator()(
       const CheckCommandOptions& options) const {
     return RunCheck(context, options);
   }
@@ -63,6 +73,47 @@ struct Runner {
   }
   absl::StatusOr<ExitCode> operator()(const IndexStatusOptions&) const {
     return RunIndexStatus(context);
+  }
+  absl::StatusOr<ExitCode> operator()(const KeysListOptions& options) const {
+    return RunKeysList(context, options);
+  }
+  absl::StatusOr<ExitCode> operator()(const KeysExportOptions& options) const {
+    return RunKeysExport(context, options);
+  }
+  absl::StatusOr<ExitCode> operator()(
+      const KeysAddRecipientOptions& options) const {
+    return RunKeysAddRecipient(context, options);
+  }
+  absl::StatusOr<ExitCode> operator()(
+      const KeysAddWitnessOptions& options) const {
+    return RunKeysAddWitness(context, options);
+  }
+  absl::StatusOr<ExitCode> operator()(
+      const KeysGenerateOptions& options) const {
+    return RunKeysGenerate(context, options);
+  }
+  absl::StatusOr<ExitCode> operator()(const KeysRotateOptions& options) const {
+    return RunKeysRotate(context, options);
+  }
+  absl::StatusOr<ExitCode> operator()(
+      const LogCheckpointOptions& options) const {
+    return RunLogCheckpoint(context, options);
+  }
+  absl::StatusOr<ExitCode> operator()(const LogProveOptions& options) const {
+    return RunLogProve(context, options);
+  }
+  absl::StatusOr<ExitCode> operator()(
+      const LogConsistencyOptions& options) const {
+    return RunLogConsistency(context, options);
+  }
+  absl::StatusOr<ExitCode> operator()(const TimestampOptions& options) const {
+    return RunTimestamp(context, options);
+  }
+  absl::StatusOr<ExitCode> operator()(const WitnessOptions& options) const {
+    return RunWitness(context, options);
+  }
+  absl::StatusOr<ExitCode> operator()(const WitnessInitOptions& options) const {
+    return RunWitnessInit(context, options);
   }
 };
 
@@ -88,6 +139,8 @@ bool Contains(int argc, const char* const* argv, std::string_view wanted) {
 }
 
 int Main(int argc, const char* const* argv) {
+  // Several commands load private keys, and none needs a core dump.
+  seal::HideMemory();
   // Before any thread begins.
   Interrupt interrupt;
   const absl::StatusOr<CommandLine> line = ParseCommandLine(argc, argv);
