@@ -17,6 +17,7 @@
 #include "archiver/base/limits.h"
 #include "archiver/base/log_line.h"
 #include "archiver/base/status_macros.h"
+#include "archiver/evidence/transparency_service.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/seal/index_keys.h"
 #include "archiver/seal/key_file.h"
@@ -126,6 +127,7 @@ class ReaderImpl final : public Reader {
   std::unique_ptr<indexer::Catalog> catalog_;
   std::unique_ptr<indexer::CatalogService> catalog_service_;
   std::unique_ptr<indexer::MediaService> media_service_;
+  std::unique_ptr<evidence::TransparencyService> tree_service_;
   std::unique_ptr<RpcServer> server_;
 };
 
@@ -202,12 +204,19 @@ absl::Status ReaderImpl::Run(const DaemonOptions& options) {
   media.keys = std::move(audit_key);
   media_service_ = std::make_unique<indexer::MediaService>(std::move(media));
 
+  ASSIGN_OR_RETURN(tree_service_,
+                   evidence::TransparencyService::Create(
+                       {.file_system = files,
+                        .directory = absl::StrCat(options.data_dir, "/tlog")},
+                       archive));
+
   RpcServer::Options server;
   server.listen = options.audit_listen;
   server.address_file = absl::StrCat(options.data_dir, "/run/audit.address");
   ASSIGN_OR_RETURN(server.identity,
                    ReadIdentity(options, "audit-server", passphrase));
-  server.services = {catalog_service_.get(), media_service_.get()};
+  server.services = {catalog_service_.get(), media_service_.get(),
+                     tree_service_.get()};
   server.max_receive_message_bytes = limits::kMaxQueryMessage_bytes;
   server.max_threads = limits::kMaxServerThreads;
   ASSIGN_OR_RETURN(server_, RpcServer::Start(server));
@@ -219,6 +228,7 @@ absl::Status ReaderImpl::Run(const DaemonOptions& options) {
 void ReaderImpl::Stop() {
   if (server_ == nullptr) return;
   server_->SetServing(false);
+  tree_service_->StopWaiting();
   server_->Stop(kStopGrace);
   server_.reset();
   base::LogLine(base::Severity::kInfo, "stopped", {{"role", "indexer"}});

@@ -21,6 +21,7 @@
 #include "archiver/base/status_macros.h"
 #include "archiver/evidence/publisher.h"
 #include "archiver/evidence/source_statement.h"
+#include "archiver/evidence/transparency_service.h"
 #include "archiver/ingest/archive_log_service.h"
 #include "archiver/ingest/ingest_service.h"
 #include "archiver/ingest/session_registry.h"
@@ -88,6 +89,7 @@ class WriterImpl final : public Writer {
   ingest::SessionContext context_;
   std::unique_ptr<ingest::ArchiveLogService> log_service_;
   std::unique_ptr<ingest::IngestService> ingest_service_;
+  std::unique_ptr<evidence::TransparencyService> tree_service_;
   std::unique_ptr<RpcServer> server_;
 };
 
@@ -180,6 +182,13 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
   ingest_service_ =
       std::make_unique<ingest::IngestService>(registry_.get(), archive_id);
 
+  ASSIGN_OR_RETURN(tree_service_,
+                   evidence::TransparencyService::Create(
+                       {.file_system = files,
+                        .directory = absl::StrCat(options.data_dir, "/tlog"),
+                        .takes_additions = true},
+                       archive_));
+
   const std::string tls = absl::StrCat(options.data_dir, "/tls/");
   RpcServer::Options server;
   server.listen = options.ingest_listen;
@@ -192,7 +201,8 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
       base::ReadWholeFile(tls + "ingest.crt", limits::kMaxPemFile_bytes));
   ASSIGN_OR_RETURN(server.identity.private_key_pem,
                    pki::ReadPrivateKeyPem(tls + "ingest.key", std::nullopt));
-  server.services = {ingest_service_.get(), log_service_.get()};
+  server.services = {ingest_service_.get(), log_service_.get(),
+                     tree_service_.get()};
   server.max_receive_message_bytes = limits::kMaxMessage_bytes;
   server.max_threads = limits::kMaxServerThreads;
   ASSIGN_OR_RETURN(server_, RpcServer::Start(server));
@@ -253,6 +263,7 @@ void WriterImpl::Drain() {
   log_committer_->SetWaitsForSpace(false);
   registry_->Drain(limits::kDrainTimeout);
   log_service_->StopFollowers();
+  tree_service_->StopWaiting();
   server_->Stop(kStopGrace);
   server_.reset();
   LogLine(Severity::kInfo, "drained", {{"role", "archiver"}});
