@@ -139,9 +139,10 @@ inline constexpr absl::Duration kHealthCheck = absl::Milliseconds(500);
 // ---- Evidence ----
 // With news, a checkpoint is signed this often.
 inline constexpr absl::Duration kCheckpointEvery = absl::Milliseconds(500);
-// Records of a session that wait for a manifest to name them, 32 bytes each;
-// more notes are refused until there is media.
-inline constexpr size_t kMaxUnnamedRecords = 16'384;
+// Records of a session that wait for a manifest to name them, 32 bytes each:
+// with so many its segment ends, and without media to end, no more notes are
+// taken. What one chunk can bring beside them still fits into a header.
+inline constexpr size_t kMaxUnnamedRecords = 8192;
 // Leaves that wait for the next checkpoint in memory; beyond it they are read
 // from the log again.
 inline constexpr size_t kTreeQueue_leaves = 65'536;
@@ -169,11 +170,18 @@ inline constexpr size_t kTileCache_tiles = 256;
 inline constexpr absl::Duration kCheckpointPoll = absl::Milliseconds(50);
 // A time stamping authority has so long to answer.
 inline constexpr absl::Duration kTimestampTimeout = absl::Seconds(30);
+// How long a cosigned checkpoint holds its place against a later one that fewer
+// witnesses have signed.
+inline constexpr absl::Duration kWitnessesWait = absl::Seconds(10);
+// Calls of one server that wait for a checkpoint at once.
+inline constexpr int kMaxCheckpointWaiters = 32;
 // A gateway signs what it sent of a track this often.
 inline constexpr absl::Duration kSourceDigestEvery = absl::Seconds(10);
 // Packets of one statement, and of one track whose hashes the archive keeps
 // until they are signed.
 inline constexpr size_t kMaxSourceRun_packets = 8192;
+// Session time after which hashes that nobody has signed are let go.
+inline constexpr int64_t kUnsignedHashes_us = 30'000'000;
 // A bundle's evidence, checkpoint and proofs, as a verifier takes them.
 inline constexpr size_t kMaxEvidenceFile_bytes = size_t{256} << 20;
 inline constexpr size_t kMaxBundleFiles = 100'000;

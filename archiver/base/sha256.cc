@@ -14,11 +14,10 @@
 
 namespace diptych::base {
 
+// Not SHA256(), which looks its algorithm up by name each time: half a
+// microsecond.
 std::string Sha256(absl::string_view data) {
-  std::string hash(kSha256_bytes, '\0');
-  SHA256(reinterpret_cast<const unsigned char*>(data.data()), data.size(),
-         reinterpret_cast<unsigned char*>(hash.data()));
-  return hash;
+  return Sha256Hasher().Add(data).Finish();
 }
 
 std::string Sha256Hex(absl::string_view data) {

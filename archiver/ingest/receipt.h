@@ -10,8 +10,8 @@
 
 namespace diptych::ingest {
 
-// What a gateway gets for a session whose closing record, with this header, lies
-// at `position`. The same for whoever asks again.
+// What a gateway gets for a session whose closing record, with this header,
+// lies at `position`. The same for whoever asks again.
 api::v1::Receipt MakeReceipt(absl::string_view archive_id,
                              int64_t start_time_us,
                              absl::string_view closed_header,

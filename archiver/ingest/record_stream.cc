@@ -171,6 +171,8 @@ class RecordStream final : public RecordReactor {
       EndWith(status);
       return;
     }
+    // A session that is closed takes no more; its receipt ends the stream.
+    if (receipt_due_) return;
     if (session_ == nullptr || session_->ReadyForMore(output_)) {
       output_->Resume();
     }
@@ -263,6 +265,7 @@ class RecordStream final : public RecordReactor {
     }
     ASSIGN_OR_RETURN(auto opened, registry_->Open(output_, open, gateway_));
     if (auto* receipt = std::get_if<api::v1::Receipt>(&opened)) {
+      receipt_due_ = true;
       registry_->GiveReceipt(std::move(*receipt), output_);
       return absl::OkStatus();
     }
@@ -339,6 +342,8 @@ class RecordStream final : public RecordReactor {
   std::set<api::v1::Side> failed_;
   std::set<api::v1::Side> ended_;
   bool closed_ = false;
+  // The session was closed before: its receipt is all that comes.
+  bool receipt_due_ = false;
 };
 
 }  // namespace

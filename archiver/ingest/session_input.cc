@@ -271,6 +271,11 @@ absl::Status Session::TakeNote(stored::v1::Side s, const api::v1::Note& note,
                    "so many notes without media between them are not taken");
   }
   if (note.kind_case() == api::v1::Note::kSourceDigest) {
+    const auto track = tracks_.find(note.source_digest().track_id());
+    if (track == tracks_.end() || track->second.side != s) {
+      return BadNote(ToWire(s), note.note_sequence(),
+                     "a source digest names no track of its side");
+    }
     ASSIGN_OR_RETURN(stored::v1::SourceDigest digest,
                      source_check_.Check(s, note.note_sequence(),
                                          state.received, note.source_digest()));
@@ -325,6 +330,14 @@ absl::Status Session::OnNotes(const std::shared_ptr<StreamSink>& sink,
   RETURN_IF_ERROR(CheckUsable());
   ASSIGN_OR_RETURN(const stored::v1::Side s, SideOfSink(sink, notes.side()));
   last_activity_ = context_->clock->Monotonic();
+  if (state_ == State::kOpen &&
+      std::any_of(
+          notes.notes().begin(), notes.notes().end(),
+          [](const api::v1::Note& note) { return note.has_source_digest(); })) {
+    // What is signed lies ahead of its signature in the log.
+    Cut(/*all=*/true);
+    RETURN_IF_ERROR(failure_);
+  }
   stored::v1::NoteList list;
   std::vector<Record> records;
   absl::Status status;

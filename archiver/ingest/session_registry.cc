@@ -91,36 +91,41 @@ absl::Status SessionRegistry::Start(SessionContext* context,
   // Gateways get their time to come back first, however long the stop was.
   next_abandon_check_ = context_->clock->Monotonic() + limits::kAbandonAfter;
   next_orphan_check_ = context_->clock->Monotonic() + limits::kSideStalled;
-  std::vector<Record> manifests;
+  std::vector<stored::v1::OpenSession> unfinished;
   {
     base::MutexLock lock(&log_mutex_);
-    const int64_t now_us = absl::ToUnixMicros(context_->clock->Now());
     for (const auto& [id, session] : log_sessions_.open()) {
-      if (session.pending_chunks().empty()) continue;
-      absl::StatusOr<UnfinishedSession> unfinished =
-          ReadUnfinished(session, log);
-      absl::StatusOr<std::vector<Record>> records =
-          unfinished.ok() ? CompleteManifests(&*unfinished, log, now_us)
-                          : unfinished.status();
-      if (!records.ok()) {
-        // Damaged chunks: nothing is attested that can't be read. The other
-        // sessions go on.
-        base::LogLine(
-            base::Severity::kError, "a manifest cannot be completed",
-            {{"session", id.ToString()},
-             {"error", absl::string_view(records.status().message())}});
-        continue;
-      }
-      std::move(records->begin(), records->end(),
-                std::back_inserter(manifests));
+      if (!session.pending_chunks().empty()) unfinished.push_back(session);
     }
   }
-  if (!manifests.empty()) {
-    RETURN_IF_ERROR(
-        context_->log->SubmitAndWait(std::move(manifests)).status());
+  for (const stored::v1::OpenSession& session : unfinished) {
+    RETURN_IF_ERROR(Finish(session, log));
   }
+  RETURN_IF_ERROR(context_->log->SubmitAndWait({}).status());
   tick_thread_ = std::thread([this] { TickLoop(); });
   return absl::OkStatus();
+}
+
+absl::Status SessionRegistry::Finish(const stored::v1::OpenSession& session,
+                                     const log::LogReader& log) {
+  UnfinishedSession unfinished = ReadUnfinished(session, log);
+  std::vector<Record> manifests = CompleteManifests(
+      &unfinished, log, absl::ToUnixMicros(context_->clock->Now()));
+  absl::Status submitted = context_->log->Submit(manifests, nullptr);
+  if (absl::IsResourceExhausted(submitted)) {
+    // Many sessions at once: let the disk take what is queued.
+    RETURN_IF_ERROR(context_->log->SubmitAndWait({}).status());
+    submitted = context_->log->Submit(std::move(manifests), nullptr);
+  }
+  if (absl::IsInternal(submitted)) {
+    base::LogLine(base::Severity::kError, "a manifest cannot be completed",
+                  {{"session", base::Uuid::FromBytes(session.session_id())
+                                   .value_or(base::Uuid())
+                                   .ToString()},
+                   {"error", absl::string_view(submitted.message())}});
+    return absl::OkStatus();
+  }
+  return submitted;
 }
 
 absl::StatusOr<std::variant<std::shared_ptr<Session>, api::v1::Receipt>>
@@ -138,11 +143,12 @@ SessionRegistry::Open(const std::shared_ptr<StreamSink>& sink,
   }
 
   std::shared_ptr<Session> session;
+  std::optional<stored::v1::OpenSession> before;
   {
     base::MutexLock lock(&mutex_);
     if (draining_) return ingest::Draining();
     const auto living = sessions_.find(*id);
-    if (closing_.contains(*id) || degrading_.contains(*id) ||
+    if (unsettled_.contains(*id) ||
         (living != sessions_.end() && living->second->failed() &&
          !living->second->settled())) {
       return Settling();
@@ -154,6 +160,8 @@ SessionRegistry::Open(const std::shared_ptr<StreamSink>& sink,
       {
         base::MutexLock log_lock(&log_mutex_);
         if (const auto* found = log_sessions_.FindClosed(*id)) closed = *found;
+        const auto found = log_sessions_.open().find(*id);
+        if (found != log_sessions_.open().end()) before = found->second;
       }
       if (closed.has_value()) {
         ASSIGN_OR_RETURN(const log::StoredRecord record,
@@ -162,21 +170,68 @@ SessionRegistry::Open(const std::shared_ptr<StreamSink>& sink,
                            closed->start_time_us(), record.header,
                            closed->position());
       }
-      ASSIGN_OR_RETURN(const std::optional<UnfinishedSession> before,
-                       FindOpen(*id));
-      // A session that is open already goes on whatever happens.
-      if (!before.has_value()) RETURN_IF_ERROR(Admit());
-      ASSIGN_OR_RETURN(
-          session, Session::Create(
-                       context_, *id, start_time_us, gateway,
-                       before.has_value() ? &*before : nullptr,
-                       [this](const base::Uuid& closed) { Forget(closed); }));
-      sessions_[*id] = session;
-      said_degraded_.erase(*id);
+      if (before.has_value()) {
+        unsettled_.insert(*id);
+      } else {
+        RETURN_IF_ERROR(Admit());
+        ASSIGN_OR_RETURN(session,
+                         CreateSession(*id, start_time_us, gateway, nullptr));
+      }
     }
+  }
+  if (before.has_value()) {
+    ASSIGN_OR_RETURN(session, GoOn(*id, *before, gateway));
   }
   RETURN_IF_ERROR(session->Attach(sink, open));
   return session;
+}
+
+absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::CreateSession(
+    const base::Uuid& id, int64_t start_time_us, const std::string& gateway,
+    const UnfinishedSession* before) {
+  ASSIGN_OR_RETURN(
+      std::shared_ptr<Session> session,
+      Session::Create(context_, id, start_time_us, gateway, before,
+                      [this](const base::Uuid& closed) { Forget(closed); }));
+  sessions_[id] = session;
+  said_degraded_.erase(id);
+  return session;
+}
+
+absl::StatusOr<std::shared_ptr<Session>> SessionRegistry::GoOn(
+    const base::Uuid& id, const stored::v1::OpenSession& before,
+    const std::string& gateway) {
+  // From the disk, and so without the lock.
+  UnfinishedSession unfinished = ReadUnfinished(before, *log_);
+  std::vector<Record> manifests = CompleteManifests(
+      &unfinished, *log_, absl::ToUnixMicros(context_->clock->Now()));
+  base::MutexLock lock(&mutex_);
+  Settle(id);
+  if (draining_) return ingest::Draining();
+  // Ahead of whatever the next actor writes.
+  if (!manifests.empty()) {
+    RETURN_IF_ERROR(SubmitUnsettled(id, std::move(manifests)));
+  }
+  // A session that is open already goes on whatever happens.
+  return CreateSession(id, before.start_time_us(), gateway, &unfinished);
+}
+
+absl::Status SessionRegistry::SubmitUnsettled(const base::Uuid& id,
+                                              std::vector<Record> records) {
+  unsettled_.insert(id);
+  const absl::Status submitted = context_->log->Submit(
+      std::move(records),
+      [this, id](const absl::StatusOr<std::vector<log::Position>>&) {
+        base::MutexLock lock(&mutex_);
+        Settle(id);
+      });
+  if (!submitted.ok()) Settle(id);
+  return submitted;
+}
+
+void SessionRegistry::Settle(const base::Uuid& id) {
+  const auto found = unsettled_.find(id);
+  if (found != unsettled_.end()) unsettled_.erase(found);
 }
 
 void SessionRegistry::GiveReceipt(
@@ -191,27 +246,6 @@ absl::Status SessionRegistry::Admit() const {
     return Overloaded();
   }
   return context_->admit ? context_->admit() : absl::OkStatus();
-}
-
-absl::StatusOr<std::optional<UnfinishedSession>> SessionRegistry::FindOpen(
-    const base::Uuid& id) {
-  std::optional<stored::v1::OpenSession> session;
-  {
-    base::MutexLock log_lock(&log_mutex_);
-    const auto found = log_sessions_.open().find(id);
-    if (found != log_sessions_.open().end()) session = found->second;
-  }
-  if (!session.has_value()) return std::nullopt;
-  ASSIGN_OR_RETURN(UnfinishedSession unfinished,
-                   ReadUnfinished(*session, *log_));
-  if (session->pending_chunks().empty()) return unfinished;
-  ASSIGN_OR_RETURN(
-      std::vector<Record> manifests,
-      CompleteManifests(&unfinished, *log_,
-                        absl::ToUnixMicros(context_->clock->Now())));
-  // Ahead of whatever the next actor writes.
-  RETURN_IF_ERROR(context_->log->Submit(std::move(manifests), nullptr));
-  return unfinished;
 }
 
 void SessionRegistry::ForgetFailed(const std::shared_ptr<Session>& session) {
@@ -272,7 +306,7 @@ void SessionRegistry::DegradeOrphans() {
   {
     base::MutexLock log_lock(&log_mutex_);
     for (const auto& [id, session] : log_sessions_.open()) {
-      if (sessions_.contains(id) || closing_.contains(id) ||
+      if (sessions_.contains(id) || unsettled_.contains(id) ||
           session.state() == stored::v1::SESSION_STATE_DEGRADED ||
           !said_degraded_.insert(id).second) {
         continue;
@@ -300,15 +334,15 @@ void SessionRegistry::DegradeOrphans() {
   }
   if (records.empty()) return;
   // Until the log has them, no actor can name them in a manifest.
-  degrading_.insert(degraded.begin(), degraded.end());
+  unsettled_.insert(degraded.begin(), degraded.end());
   const absl::Status submitted = context_->log->Submit(
       std::move(records),
       [this, degraded](const absl::StatusOr<std::vector<log::Position>>&) {
         base::MutexLock done_lock(&mutex_);
-        for (const base::Uuid& id : degraded) degrading_.erase(id);
+        for (const base::Uuid& id : degraded) Settle(id);
       });
   if (!submitted.ok()) {
-    for (const base::Uuid& id : degraded) degrading_.erase(id);
+    for (const base::Uuid& id : degraded) Settle(id);
     // The disk has failed or is behind, which is said elsewhere.
     said_degraded_.clear();
     next_orphan_check_ += limits::kOrphanRetry;
@@ -317,34 +351,30 @@ void SessionRegistry::DegradeOrphans() {
 
 void SessionRegistry::CloseAbandoned() {
   const int64_t now_us = absl::ToUnixMicros(context_->clock->Now());
-  std::vector<base::Uuid> abandoned;
+  std::vector<std::pair<base::Uuid, stored::v1::OpenSession>> abandoned;
   {
     base::MutexLock lock(&mutex_);
-    {
-      base::MutexLock log_lock(&log_mutex_);
-      for (const auto& [id, session] : log_sessions_.open()) {
-        if (!sessions_.contains(id) && !closing_.contains(id) &&
-            !degrading_.contains(id) &&
-            now_us - session.last_record_time_us() >=
-                absl::ToInt64Microseconds(limits::kAbandonAfter)) {
-          abandoned.push_back(id);
-        }
+    base::MutexLock log_lock(&log_mutex_);
+    for (const auto& [id, session] : log_sessions_.open()) {
+      if (sessions_.contains(id) || unsettled_.contains(id) ||
+          now_us - session.last_record_time_us() <
+              absl::ToInt64Microseconds(limits::kAbandonAfter)) {
+        continue;
       }
-    }
-    for (const base::Uuid& id : abandoned) {
-      const auto session = FindOpen(id);
-      if (!session.ok() || !session->has_value()) continue;
       // Until it is in the log, nobody may open the session anew.
-      closing_.insert(id);
-      said_degraded_.erase(id);
-      const absl::Status submitted = context_->log->Submit(
-          {AbandonedRecord(**session, now_us)},
-          [this, id](const absl::StatusOr<std::vector<log::Position>>&) {
-            base::MutexLock done_lock(&mutex_);
-            closing_.erase(id);
-          });
-      if (!submitted.ok()) closing_.erase(id);
+      unsettled_.insert(id);
+      abandoned.emplace_back(id, session);
     }
+  }
+  for (const auto& [id, session] : abandoned) {
+    UnfinishedSession unfinished = ReadUnfinished(session, *log_);
+    std::vector<Record> records = CompleteManifests(&unfinished, *log_, now_us);
+    records.push_back(AbandonedRecord(unfinished, now_us));
+    base::MutexLock lock(&mutex_);
+    Settle(id);
+    said_degraded_.erase(id);
+    // If the queue is full, the next round tries again.
+    SubmitUnsettled(id, std::move(records)).IgnoreError();
   }
 }
 

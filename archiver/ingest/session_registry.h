@@ -70,11 +70,24 @@ class SessionRegistry {
   // Sessions that are open and that no gateway has come back for.
   void DegradeOrphans() ABSL_LOCKS_EXCLUDED(mutex_, log_mutex_);
   void CloseAbandoned() ABSL_LOCKS_EXCLUDED(mutex_, log_mutex_);
-  // What the log says of a session that is open and that no actor holds, with
-  // the manifests completed that its last actor left undone.
-  absl::StatusOr<std::optional<UnfinishedSession>> FindOpen(
-      const base::Uuid& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_)
-      ABSL_LOCKS_EXCLUDED(log_mutex_);
+  // Completes a session's manifests as far as the log can be read and takes
+  // them. At a start alone.
+  absl::Status Finish(const stored::v1::OpenSession& session,
+                      const log::LogReader& log);
+  absl::StatusOr<std::shared_ptr<Session>> CreateSession(
+      const base::Uuid& id, int64_t start_time_us, const std::string& gateway,
+      const UnfinishedSession* before) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // An actor for a session that is open and that none holds. REQUIRES: it is
+  // unsettled.
+  absl::StatusOr<std::shared_ptr<Session>> GoOn(
+      const base::Uuid& id, const stored::v1::OpenSession& before,
+      const std::string& gateway) ABSL_LOCKS_EXCLUDED(mutex_, log_mutex_);
+  // Submits records of a session without actor; it is unsettled until they are
+  // in the log.
+  absl::Status SubmitUnsettled(const base::Uuid& id,
+                               std::vector<log::Record> records)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Settle(const base::Uuid& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Forget(const base::Uuid& id) ABSL_LOCKS_EXCLUDED(mutex_);
   void ForgetFailed(const std::shared_ptr<Session>& session)
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -92,10 +105,9 @@ class SessionRegistry {
   base::CondVar stop_changed_;
   std::map<base::Uuid, std::shared_ptr<Session>> sessions_
       ABSL_GUARDED_BY(mutex_);
-  // Their closing record is on its way.
-  std::set<base::Uuid> closing_ ABSL_GUARDED_BY(mutex_);
-  // That they are degraded is on its way to the log.
-  std::set<base::Uuid> degrading_ ABSL_GUARDED_BY(mutex_);
+  // Sessions without an actor whose records are being read or are on their way
+  // to the log, once for each: what the log says of them is not all there is.
+  std::multiset<base::Uuid> unsettled_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   // Orphans whose state has been recorded, so that it is once.

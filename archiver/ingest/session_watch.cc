@@ -67,6 +67,8 @@ void Session::WatchSides() {
 void Session::ChangeState(stored::v1::SessionState state,
                           std::vector<stored::v1::SideTrouble> troubles) {
   troubles_ = std::move(troubles);
+  // Without media no manifest could name them all.
+  if (!writer_->HasRoomForRecords()) return;
   std::vector<Record> records;
   records.push_back(
       MakeStateRecord({.session_id = id_,

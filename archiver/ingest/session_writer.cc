@@ -214,7 +214,8 @@ absl::Status SessionWriter::WriteChunk(
       evidence::RecordDigest(record.type, record.header, record.body));
   records->push_back(std::move(record));
   if (*segment_limit_us() <= window_end_us ||
-      segment_.chunks_size() >= limits::kSegmentMaxChunks) {
+      segment_.chunks_size() >= limits::kSegmentMaxChunks ||
+      !HasRoomForRecords()) {
     EndSegment(records);
   }
   return absl::OkStatus();

@@ -1,6 +1,7 @@
 #include "archiver/ingest/source_check.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -37,7 +38,10 @@ void SourceCheck::Take(uint32_t track_id, uint64_t sequence,
   Track& track = found->second;
   if (added) track.after = known_after;
   if (!track.whole) return;
-  if (track.packets.size() >= limits::kMaxSourceRun_packets) {
+  if (track.packets.size() >= limits::kMaxSourceRun_packets ||
+      (!track.packets.empty() &&
+       (line.pts_ms - track.packets.front().pts_ms) * 1000 >
+           limits::kUnsignedHashes_us)) {
     // Nobody signs, or too late: not to be compared until the next statement.
     track.packets = {};
     track.whole = false;
@@ -45,6 +49,7 @@ void SourceCheck::Take(uint32_t track_id, uint64_t sequence,
   }
   Packet& packet = track.packets.emplace_back();
   packet.sequence = sequence;
+  packet.pts_ms = line.pts_ms;
   const std::string hash = evidence::LeafHash(line.Bytes());
   std::copy(hash.begin(), hash.end(), packet.hash.begin());
 }
@@ -83,8 +88,9 @@ absl::StatusOr<stored::v1::SourceDigest> SourceCheck::Check(
     return BadNote(ToWire(side), note, why);
   };
   if (digest.first_sequence() == 0 ||
-      digest.last_sequence() + 1 < digest.first_sequence()) {
-    return bad("a source digest's numbers are in no order");
+      digest.last_sequence() < digest.first_sequence() ||
+      digest.packets() > digest.last_sequence() - digest.first_sequence() + 1) {
+    return bad("a source digest's numbers do not fit one another");
   }
   if (digest.last_sequence() > received) {
     return bad("a source digest speaks of packets that have not come");
@@ -105,19 +111,21 @@ absl::StatusOr<stored::v1::SourceDigest> SourceCheck::Check(
     const bool comparable =
         track.whole && digest.first_sequence() > track.after;
     evidence::GrowingTree tree;
-    while (!track.packets.empty() &&
-           track.packets.front().sequence <= digest.last_sequence()) {
-      const Packet& packet = track.packets.front();
-      if (packet.sequence >= digest.first_sequence()) {
-        tree.Add(std::string(packet.hash.begin(), packet.hash.end()));
-      }
-      track.packets.pop_front();
+    size_t passed = 0;
+    for (const Packet& packet : track.packets) {
+      if (packet.sequence > digest.last_sequence()) break;
+      ++passed;
+      if (packet.sequence < digest.first_sequence()) continue;
+      tree.Add(std::string(packet.hash.begin(), packet.hash.end()));
     }
     if (comparable && (tree.size() != digest.packets() ||
                        (tree.size() > 0 && tree.Root() != digest.root()))) {
       return SourceMismatch(ToWire(side), note, digest.track_id(),
                             digest.first_sequence(), digest.last_sequence());
     }
+    track.packets.erase(
+        track.packets.begin(),
+        track.packets.begin() + static_cast<std::ptrdiff_t>(passed));
     if (!track.whole) {
       // All that came since is lost too, if anything did.
       track.whole = digest.last_sequence() == received;

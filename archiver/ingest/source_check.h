@@ -19,8 +19,8 @@ namespace diptych::ingest {
 
 // Checks what a gateway signs of a session against what has come of it. Keeps a
 // hash of each packet until it is signed, at most
-// limits::kMaxSourceRun_packets a track, and nothing at all for an archive that
-// knows no source. Not thread-safe.
+// limits::kMaxSourceRun_packets a track and limits::kUnsignedHashes_us of time,
+// and nothing at all for an archive that knows no source. Not thread-safe.
 class SourceCheck {
  public:
   // `archive` must outlive this.
@@ -44,6 +44,7 @@ class SourceCheck {
  private:
   struct Packet {
     uint64_t sequence = 0;
+    int64_t pts_ms = 0;
     // Its leaf's.
     std::array<char, 32> hash = {};
   };

@@ -3,14 +3,15 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "archiver/base/errors.h"
-#include "archiver/base/status_macros.h"
+#include "absl/strings/string_view.h"
+#include "archiver/base/log_line.h"
 #include "archiver/evidence/digest.h"
 #include "archiver/evidence/segment_tracks.h"
 #include "archiver/ingest/coverage.h"
@@ -23,20 +24,38 @@ namespace diptych::ingest {
 using log::Record;
 using log::RecordType;
 
-absl::StatusOr<UnfinishedSession> ReadUnfinished(
-    const stored::v1::OpenSession& session, const log::LogReader& log) {
+namespace {
+
+// nullopt, after saying so, if it is damaged.
+std::optional<log::StoredRecord> ReadRecord(const log::LogReader& log,
+                                            log::Position position) {
+  absl::StatusOr<log::StoredRecord> record = log.Read(position);
+  if (record.ok()) return *std::move(record);
+  base::LogLine(base::Severity::kError,
+                "a record that no manifest names can't be read",
+                {{"position", absl::StrCat(position)},
+                 {"error", absl::string_view(record.status().message())}});
+  return std::nullopt;
+}
+
+}  // namespace
+
+UnfinishedSession ReadUnfinished(const stored::v1::OpenSession& session,
+                                 const log::LogReader& log) {
   UnfinishedSession unfinished;
   unfinished.session = session;
   for (const log::Position position : session.pending_records()) {
-    ASSIGN_OR_RETURN(const log::StoredRecord record, log.Read(position));
+    const auto record = ReadRecord(log, position);
+    if (!record.has_value()) continue;
     unfinished.unnamed_records.push_back(
-        evidence::RecordDigest(record.type, record.header, record.body));
+        evidence::RecordDigest(record->type, record->header, record->body));
   }
   return unfinished;
 }
 
-absl::StatusOr<std::vector<Record>> CompleteManifests(
-    UnfinishedSession* unfinished, const log::LogReader& log, int64_t now_us) {
+std::vector<Record> CompleteManifests(UnfinishedSession* unfinished,
+                                      const log::LogReader& log,
+                                      int64_t now_us) {
   struct Manifest {
     stored::v1::Segment segment;
     evidence::SegmentTracks tracks;
@@ -44,6 +63,12 @@ absl::StatusOr<std::vector<Record>> CompleteManifests(
   std::map<uint32_t, Manifest> manifests;
   stored::v1::OpenSession& session = unfinished->session;
   for (const stored::v1::PendingChunk& pending : session.pending_chunks()) {
+    const auto record = ReadRecord(log, pending.position());
+    stored::v1::Chunk chunk;
+    if (!record.has_value() || record->type != RecordType::kChunk ||
+        !chunk.ParseFromString(record->header)) {
+      continue;
+    }
     Manifest& manifest = manifests[pending.segment()];
     stored::v1::Segment& segment = manifest.segment;
     if (segment.chunks_size() == 0) {
@@ -64,18 +89,10 @@ absl::StatusOr<std::vector<Record>> CompleteManifests(
         std::max(segment.window_end_us(), pending.window_end_us()));
     segment.set_start_us(std::min(segment.start_us(), pending.start_us()));
     segment.set_end_us(std::max(segment.end_us(), pending.end_us()));
-    ASSIGN_OR_RETURN(const log::StoredRecord record,
-                     log.Read(pending.position()));
-    stored::v1::Chunk chunk;
-    if (record.type != RecordType::kChunk ||
-        !chunk.ParseFromString(record.header)) {
-      return base::IntegrityError(absl::StrCat(
-          "the record at position ", pending.position(), " is no chunk"));
-    }
     stored::v1::SegmentChunk* named = segment.add_chunks();
     named->set_chunk(pending.chunk());
     named->set_digest(
-        evidence::RecordDigest(record.type, record.header, record.body));
+        evidence::RecordDigest(record->type, record->header, record->body));
     manifest.tracks.Add(chunk);
   }
   std::vector<Record> records;

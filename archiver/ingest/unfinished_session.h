@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/record.h"
 #include "proto/stored/v1/records.pb.h"
@@ -19,16 +18,19 @@ struct UnfinishedSession {
   std::vector<std::string> unnamed_records;
 };
 
-// What is known of `session`; its chunks without a manifest are left alone.
-// DATA_LOSS if a record can't be read any more.
-absl::StatusOr<UnfinishedSession> ReadUnfinished(
-    const stored::v1::OpenSession& session, const log::LogReader& log);
+// What is known of `session`; its chunks without a manifest are left alone. A
+// record that can't be read any more is said in the daemon's log and left out:
+// nothing is attested that is not there, and the session goes on.
+UnfinishedSession ReadUnfinished(const stored::v1::OpenSession& session,
+                                 const log::LogReader& log);
 
 // The manifests of the chunks that none names yet, one for each segment; the
 // first names all records that none does. `session` is then as it is once these
-// are in the log. No key is needed.
-absl::StatusOr<std::vector<log::Record>> CompleteManifests(
-    UnfinishedSession* session, const log::LogReader& log, int64_t now_us);
+// are in the log. No key is needed. Chunks that can't be read are left out, as
+// above.
+std::vector<log::Record> CompleteManifests(UnfinishedSession* session,
+                                           const log::LogReader& log,
+                                           int64_t now_us);
 
 // The record that closes it as abandoned. REQUIRES: every chunk has a manifest.
 log::Record AbandonedRecord(const UnfinishedSession& session, int64_t now_us);

@@ -6,6 +6,9 @@
 #include <optional>
 #include <string>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 #include <isa-l/crc.h>
 
 #include "absl/status/statusor.h"
@@ -51,14 +54,28 @@ uint64_t Get64(const char* at) {
   return value;
 }
 
+// ISA-L leaves the upper halves of the vector registers in use; until they are
+// cleared, SHA-256 by the processor's instructions takes a third longer.
+#if defined(__x86_64__)
+__attribute__((target("avx"))) void ClearUpperHalves() { _mm256_zeroupper(); }
+#endif
+
+void EndVectorCode() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx")) ClearUpperHalves();
+#endif
+}
+
 }  // namespace
 
 uint32_t Crc32c(absl::string_view data) {
   // ISA-L takes an int length and a non-const pointer, and leaves the initial
   // and final inversion to the caller. Bodies are far below INT_MAX.
-  return ~crc32_iscsi(
+  const uint32_t crc = crc32_iscsi(
       reinterpret_cast<unsigned char*>(const_cast<char*>(data.data())),
       static_cast<int>(data.size()), 0xffffffffu);
+  EndVectorCode();
+  return ~crc;
 }
 
 std::string EncodeFrame(const Record& record, Position position,

@@ -44,8 +44,8 @@ class Window {
     if (offset >= limit_) return absl::string_view();
     size = std::min<uint64_t>(size, limit_ - offset);
     if (offset < start_ || offset + size > start_ + buffer_.size()) {
-      const size_t wanted = std::min<uint64_t>(
-          std::max(size, block_bytes_), limit_ - offset);
+      const size_t wanted =
+          std::min<uint64_t>(std::max(size, block_bytes_), limit_ - offset);
       RETURN_IF_ERROR(file_->Read(offset, wanted, &buffer_));
       start_ = offset;
     }
@@ -230,7 +230,6 @@ absl::StatusOr<Position> LogReader::Scan(
                        window.Get(offset, kFrame_bytes));
       const absl::StatusOr<Frame> frame = DecodeFrame(frame_bytes, position);
       StoredRecord record;
-      bool body_damaged = false;
       if (!frame.ok()) {
         problem = std::string(frame.status().message());
       } else if (position + frame->record_bytes() > end) {
@@ -257,11 +256,10 @@ absl::StatusOr<Position> LogReader::Scan(
               const absl::string_view body,
               window.Get(offset + kFrame_bytes + frame->header_bytes,
                          frame->body_bytes));
-          body_damaged = Crc32c(body) != frame->body_crc32c;
-          if (!body_damaged) {
+          const bool whole = Crc32c(body) == frame->body_crc32c;
+          if (!whole && !options.on_body) problem = "body checksum differs";
+          if (!options.on_body || options.on_body(body, whole)) {
             record.body = std::string(body);
-          } else if (!options.on_damaged_body) {
-            problem = "body checksum differs";
           }
         }
         // The frame's own checksum holds, so its lengths can be believed.
@@ -271,9 +269,7 @@ absl::StatusOr<Position> LogReader::Scan(
       }
       if (problem.empty()) {
         position = record.end;
-        RETURN_IF_ERROR(body_damaged
-                            ? options.on_damaged_body(std::move(record))
-                            : on_record(std::move(record)));
+        RETURN_IF_ERROR(on_record(std::move(record)));
         continue;
       }
       if (bad_until == 0) {

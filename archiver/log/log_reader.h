@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "archiver/base/file.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
@@ -60,9 +61,11 @@ class LogReader {
     // With bodies: false for a record whose body is not wanted after all. Not
     // asked for snapshots, which always come whole.
     std::function<bool(RecordType type, Position position)> wants_body;
-    // Takes a record whose body alone is damaged, without the body; then this
-    // is no damage. Without it, it is.
-    std::function<absl::Status(StoredRecord&&)> on_damaged_body;
+    // With bodies: is shown each body where it lies, before `on_record` gets
+    // the record, and says whether the record is to have a copy of it. `whole`
+    // is false if its checksum differs: that is then no damage, and the record
+    // comes without it.
+    std::function<bool(absl::string_view body, bool whole)> on_body;
     // What is read at a time.
     size_t block_bytes = limits::kScanBlock_bytes;
   };

@@ -16,6 +16,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/errors.h"
+#include "archiver/base/limits.h"
+#include "archiver/base/safe_name.h"
 #include "archiver/base/sha256.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/evidence/digest.h"
@@ -33,16 +35,10 @@ namespace {
 using log::RecordType;
 using seal::SaltKind;
 
-// A name from outside as part of a path in a bundle.
-std::string SafeName(absl::string_view name) {
-  constexpr size_t kMaxName_bytes = 100;
-  std::string safe;
-  for (const char c : name.substr(0, kMaxName_bytes)) {
-    const bool plain = absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
-                       c == '-' || c == '_' || (c == '.' && !safe.empty());
-    safe.push_back(plain ? c : '_');
-  }
-  return safe.empty() ? "attachment" : safe;
+std::string AttachmentName(const stored::v1::Event& event) {
+  return event.attachment_name().empty()
+             ? "attachment"
+             : base::SafeName(event.attachment_name());
 }
 
 // In the order of the log.
@@ -188,7 +184,7 @@ absl::Status Discloser::AddNotes(const RecordRef& ref) {
       attachments_.try_emplace(
           event.attachment_id(),
           Attachment{absl::StrCat("attachments/", event.attachment_id(), "-",
-                                  SafeName(event.attachment_name())),
+                                  AttachmentName(event)),
                      {}});
     }
   }
@@ -356,7 +352,10 @@ absl::StatusOr<std::map<uint32_t, std::vector<SignedRun>>> ReadStatements(
     ASSIGN_OR_RETURN(const auto header,
                      HeaderOf<stored::v1::SourceDigest>(record, session));
     const stored::v1::SourceStatement& said = header.statement();
-    if (said.packets() == 0) continue;
+    // What is larger no archive takes and no verifier.
+    if (said.packets() == 0 || said.packets() > limits::kMaxSourceRun_packets) {
+      continue;
+    }
     SignedRun run;
     run.record = ref.position;
     run.first_sequence = said.first_sequence();

@@ -92,11 +92,56 @@ bool IsVideo(const stored::v1::Track& track) {
   return media::IsVideo(static_cast<api::v1::Codec>(track.codec()));
 }
 
+// Compresses what it is given into one gzip member, always the same for the
+// same text.
+class Gzip {
+ public:
+  explicit Gzip(const std::function<absl::Status(absl::string_view)>& write)
+      : write_(write) {}
+  ~Gzip() {
+    if (begun_) deflateEnd(&stream_);
+  }
+  Gzip(const Gzip&) = delete;
+  Gzip& operator=(const Gzip&) = delete;
+
+  absl::Status Add(absl::string_view text, bool last) {
+    if (!begun_) {
+      if (deflateInit2(&stream_, Z_BEST_COMPRESSION, Z_DEFLATED,
+                       MAX_WBITS + kGzipForm, MAX_MEM_LEVEL,
+                       Z_DEFAULT_STRATEGY) != Z_OK) {
+        return absl::ResourceExhaustedError("out of memory");
+      }
+      begun_ = true;
+    }
+    // zlib's own type has no const.
+    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+    stream_.avail_in = static_cast<uInt>(text.size());
+    std::string out(limits::kReadData_bytes, '\0');
+    do {
+      stream_.next_out = reinterpret_cast<Bytef*>(out.data());
+      stream_.avail_out = static_cast<uInt>(out.size());
+      deflate(&stream_, last ? Z_FINISH : Z_NO_FLUSH);
+      const size_t made = out.size() - stream_.avail_out;
+      if (made == 0) break;
+      RETURN_IF_ERROR(write_(absl::string_view(out).substr(0, made)));
+    } while (stream_.avail_out == 0);
+    return absl::OkStatus();
+  }
+
+ private:
+  // Added to the window's size, it asks for gzip's frame instead of zlib's.
+  static constexpr int kGzipForm = 16;
+
+  const std::function<absl::Status(absl::string_view)>& write_;
+  z_stream stream_ = {};
+  bool begun_ = false;
+};
+
 // One JSON object, one element of its lists at a time.
 class Writer {
  public:
   explicit Writer(const std::function<absl::Status(absl::string_view)>& write)
-      : write_(write) {}
+      : gzip_(write) {}
 
   void Field(absl::string_view name, const Json& value) {
     Name(name);
@@ -111,12 +156,13 @@ class Writer {
     if (!first_in_list_) text_ += ",";
     first_in_list_ = false;
     text_ += value.dump();
-    return text_.size() < limits::kReadData_bytes ? absl::OkStatus() : Send();
+    return text_.size() < limits::kReadData_bytes ? absl::OkStatus()
+                                                  : Send(/*last=*/false);
   }
   void EndList() { text_ += "]"; }
   absl::Status Finish() {
     text_ += "}\n";
-    return Send();
+    return Send(/*last=*/true);
   }
 
  private:
@@ -124,17 +170,17 @@ class Writer {
     absl::StrAppend(&text_, first_ ? "{" : ",", "\"", name, "\":");
     first_ = false;
   }
-  absl::Status Send() {
+  absl::Status Send(bool last) {
     sent_bytes_ += text_.size();
     if (sent_bytes_ > limits::kMaxEvidenceFile_bytes) {
       return absl::FailedPreconditionError(
           "the range has more evidence than a bundle may: ask for a shorter "
           "one");
     }
-    return write_(std::exchange(text_, std::string()));
+    return gzip_.Add(std::exchange(text_, std::string()), last);
   }
 
-  const std::function<absl::Status(absl::string_view)>& write_;
+  Gzip gzip_;
   std::string text_;
   size_t sent_bytes_ = 0;
   bool first_ = true;

@@ -77,8 +77,8 @@ struct BundleEvidence {
   std::vector<EvidenceAnchor> anchors;
 };
 
-// Hands the text over piece by piece. FAILED_PRECONDITION if it is longer than
-// limits::kMaxEvidenceFile_bytes; errors of `write`.
+// Hands evidence.json.gz over piece by piece. FAILED_PRECONDITION if its text
+// is longer than limits::kMaxEvidenceFile_bytes; errors of `write`.
 absl::Status WriteEvidence(
     const BundleEvidence& evidence,
     const std::function<absl::Status(absl::string_view)>& write);

@@ -416,10 +416,6 @@ absl::Status Exporter::ProveLeaf(RecordType type, absl::string_view name,
 }
 
 absl::Status Exporter::Prove() {
-  if (!records_.opened) {
-    return base::IntegrityError(
-        "the log has lost the record that opened the session");
-  }
   const RecordRef access = {RecordType::kAccess, request_.access_position};
   ASSIGN_OR_RETURN(evidence_.access, ReadLeaf(access));
   evidence_.access_record = request_.access_record;
@@ -468,13 +464,18 @@ absl::Status Exporter::Prove() {
 absl::Status Exporter::SendEvidence() {
   uint64_t offset = 0;
   return WriteEvidence(evidence_, [&](absl::string_view bytes) -> absl::Status {
-    RETURN_IF_ERROR(receiver_->Write("evidence.json", offset, bytes));
+    RETURN_IF_ERROR(receiver_->Write("evidence.json.gz", offset, bytes));
     offset += bytes.size();
     return receiver_->Flush();
   });
 }
 
 absl::StatusOr<api::v1::ReadFinished> Exporter::Run() {
+  if (!records_.opened) {
+    return base::IntegrityError(
+        absl::StrCat("session ", request_.session_id.ToString(),
+                     ": the log has lost the record that opened it"));
+  }
   ASSIGN_OR_RETURN(plan_, PlanRead(request_.range, &session_));
   RETURN_IF_ERROR(CheckContainer(request_.container, plan_.tracks));
   evidence_.from_us = plan_.from_us;

@@ -222,6 +222,47 @@ TEST_F(MediaServiceTest, BadRequestsAreNamedAndNotRecorded) {
   EXPECT_TRUE(access_.records.empty());
 }
 
+TEST_F(MediaServiceTest, BundlesAreCheckedAndRecordedAsReadsAre) {
+  const auto read = [&](const api::v1::ReadRequest& request) {
+    grpc::ClientContext context;
+    auto stream = stub_->ReadBundle(&context, request);
+    api::v1::ReadBundleResponse response;
+    EXPECT_FALSE(stream->Read(&response));
+    return base::FromGrpcStatus(stream->Finish());
+  };
+  auto request = Request();
+  request.set_container(api::v1::CONTAINER_WEBM);
+  EXPECT_EQ(base::GetErrorDetail(read(request))
+                .value_or(api::v1::ErrorDetail())
+                .field(),
+            "container");
+  request = Request();
+  request.clear_purpose();
+  EXPECT_EQ(read(request).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(access_.records.empty());
+
+  access_.answer = absl::UnavailableError("the archiver is away");
+  EXPECT_EQ(read(Request()).code(), absl::StatusCode::kUnavailable);
+  access_.answer = absl::OkStatus();
+  request = Request();
+  request.set_from_us(5);
+  request.add_sides(api::v1::SIDE_CLERK);
+  // This archive has no evidence; that somebody asked is recorded all the same.
+  EXPECT_EQ(read(request).code(), absl::StatusCode::kUnimplemented);
+  ASSERT_EQ(access_.records.size(), 1u);
+  const stored::v1::AccessRecord& record = access_.records[0];
+  EXPECT_EQ(record.action(), "Media.ReadBundle");
+  EXPECT_EQ(record.from_us(), 5);
+  EXPECT_EQ(record.sides_size(), 1);
+  EXPECT_EQ(record.salt().size(), 32u);
+
+  Serve([](const grpc::ServerContextBase&) -> absl::StatusOr<base::Principal> {
+    return absl::PermissionDeniedError("a gateway only writes");
+  });
+  EXPECT_EQ(read(Request()).code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(access_.records.size(), 1u);
+}
+
 TEST_F(MediaServiceTest, UnknownSessionIsNotFound) {
   auto request = Request();
   request.set_session_id(base::Uuid::Random().ToString());

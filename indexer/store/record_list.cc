@@ -14,8 +14,8 @@
 namespace diptych::indexer {
 
 void AppendRecord(const RecordRef& record, stored::v1::RecordList* list) {
-  const uint64_t last = std::accumulate(list->steps().begin(),
-                                        list->steps().end(), uint64_t{0});
+  const uint64_t last =
+      std::accumulate(list->steps().begin(), list->steps().end(), uint64_t{0});
   if (list->steps_size() > 0 && record.position <= last) return;
   list->add_steps(record.position - last);
   list->mutable_types()->push_back(static_cast<char>(record.type));
@@ -32,9 +32,9 @@ absl::StatusOr<std::vector<RecordRef>> ReadRecordList(
   log::Position position = 0;
   for (size_t i = 0; i < count; ++i) {
     position += list.steps(static_cast<int>(i));
-    records.push_back({static_cast<log::RecordType>(
-                           static_cast<uint8_t>(list.types()[i])),
-                       position});
+    records.push_back(
+        {static_cast<log::RecordType>(static_cast<uint8_t>(list.types()[i])),
+         position});
   }
   return records;
 }

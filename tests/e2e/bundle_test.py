@@ -18,6 +18,7 @@ import zlib
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import matroska
 import media
+import timestamp_test
 import wire
 from archive import DIPTYCH, Archive, command, wait_until
 
@@ -39,7 +40,7 @@ class Bundle:
         self.data = self.path / "data"
         self.files = _files(self.path)
         self.evidence = json.loads(
-            (self.data / "evidence.json").read_bytes())
+            gzip.decompress((self.data / "evidence.json.gz").read_bytes()))
         self.tracks = {t["track_id"]: t for t in self.evidence["tracks"]}
 
     def runs(self, track):
@@ -279,7 +280,7 @@ class RecordedSessionTest(BundleFixture):
             self.assertEqual(bundle.packets(track), len(self.sources[track]))
             self.assert_holds(bundle, track)
             self.assert_signed(bundle, track)
-        text = (bundle.data / "evidence.json").read_bytes()
+        text = gzip.decompress((bundle.data / "evidence.json.gz").read_bytes())
         other = self.export(self.archive, self.session, "--side", "resident",
                             name="other")
         for run in [r for t in (1, 2) for r in other.runs(t)]:
@@ -291,7 +292,7 @@ class RecordedSessionTest(BundleFixture):
         bundle = self.export(self.archive, self.session,
                              "--from", "9s", "--to", "10s", "--side", "clerk")
         whole = self.export(self.archive, self.session, name="whole")
-        text = (bundle.data / "evidence.json").read_bytes()
+        text = gzip.decompress((bundle.data / "evidence.json.gz").read_bytes())
         partial = 0
         for track in (9, 10):
             for run in bundle.runs(track):
@@ -358,6 +359,87 @@ class RecordedSessionTest(BundleFixture):
         else:
             self.assertEqual(process.returncode, 130)
             self.assertEqual(os.listdir(self.out), [])
+
+
+class VouchedTest(BundleFixture):
+    """What others say of the log comes with the bundle."""
+
+    def start_with_witness(self):
+        self.archive = Archive()
+        self.addCleanup(self.archive.close)
+        self.archive.init()
+        made = command("witness", "init", "--key", self.out / "w1", "--name",
+                       "w1")
+        self.assertEqual(made.code, 0, str(made))
+        done = command("keys", "add-witness", self.archive.dir,
+                       made.stdout.strip())
+        self.assertEqual(done.code, 0, str(done))
+        self.keys = self.out / "archive.pub"
+        done = command("keys", "export", self.archive.dir, "-o", self.keys)
+        self.assertEqual(done.code, 0, str(done))
+        self.archive.start()
+
+    def witness(self):
+        return [f"--profile={self.archive.profile('witness')}", "witness",
+                "--state", self.out / "w1.state", "--key", self.out / "w1",
+                "--log-key", self.keys]
+
+    def push(self):
+        session = str(uuid.uuid4())
+        self.archive.push("--resident", media.VP8_RESIDENT, "--clerk",
+                          media.VP8_CLERK, "--session", session)
+        return session
+
+    @staticmethod
+    def signers(note):
+        return [line.split()[1] for line in note.splitlines()
+                if line.startswith("\u2014")]
+
+    def test_a_witness_that_follows_signs_the_bundles_checkpoint(self):
+        self.start_with_witness()
+        session = self.push()
+        process = subprocess.Popen(
+            [str(DIPTYCH), *map(str, self.witness())],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        wait_until((self.archive.dir / "tlog/cosigned").exists, 20,
+                   "the first cosignature")
+        bundle = self.export(self.archive, session)
+        self.assertIn("w1", self.signers(
+            (bundle.data / "checkpoint").read_text()))
+        self.assertEqual(bundle.evidence["anchors"], [])
+
+    def test_a_witness_that_is_away_vouches_for_what_it_saw(self):
+        self.start_with_witness()
+        session = self.push()
+        done = command(*self.witness(), "--once")
+        self.assertEqual(done.code, 0, str(done))
+        bundle = self.export(self.archive, session)
+        self.assertNotIn("w1", self.signers(
+            (bundle.data / "checkpoint").read_text()))
+        anchor, = bundle.evidence["anchors"]
+        self.assertIn("w1", self.signers(
+            (bundle.data / anchor["checkpoint"]).read_text()))
+        self.assertNotIn("timestamp", anchor)
+
+    def test_a_time_stamp_comes_along(self):
+        archive = self.make_archive()
+        folder = self.out / "tsa"
+        folder.mkdir()
+        authority = timestamp_test.Authority(folder)
+        self.addCleanup(authority.close)
+        session = str(uuid.uuid4())
+        archive.push("--resident", media.VP8_RESIDENT, "--clerk",
+                     media.VP8_CLERK, "--session", session)
+        archive.ok("operator", "log", "timestamp", "--tsa", authority.url)
+        bundle = self.export(archive, session)
+        anchor, = bundle.evidence["anchors"]
+        checkpoint = bundle.data / anchor["checkpoint"]
+        subprocess.run(
+            ["openssl", "ts", "-verify", "-data", checkpoint, "-in",
+             bundle.data / anchor["timestamp"], "-CAfile", authority.ca],
+            check=True, capture_output=True, timeout=60)
 
 
 class OtherSessionsTest(BundleFixture):

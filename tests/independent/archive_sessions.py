@@ -38,7 +38,6 @@ class _Session:
     # The latest segment that has a manifest, and of any chunk.
     named_segment: int = -1
     segment: int = 0
-    manifests: int = 0
     manifest_sha256: bytes = b""
     spans: set = dataclasses.field(default_factory=set)
     sides: dict = dataclasses.field(default_factory=dict)
@@ -68,6 +67,8 @@ class Sessions:
             for r in config.recipients}
         self.sessions = {}
         self.leaves = []
+        self.leaf_times_us = []
+        self.newest_us = 0
         self.said = []
         self.statements = 0
         self.chunks = 0
@@ -86,9 +87,11 @@ class Sessions:
                 f"{place} has a body")
         require(kind not in _SEALED or len(record.body) >= _MIN_SEALED,
                 f"{place}: its body is not sealed")
+        self.newest_us = max(self.newest_us, header.record_time_us)
         if kind in hashes.LEAVES:
             self.leaves.append(hashes.leaf_data(record.position,
                                                 record.digest))
+            self.leaf_times_us.append(header.record_time_us)
         if kind == hashes.ACCESS:
             require(len(header.commitment) == 32, f"{place}: its commitment")
             self.reader.read("SealedEnvelope", record.body, place)
@@ -268,7 +271,6 @@ class Sessions:
         session.chunks = session.chunks[len(mine):]
         session.records = []
         session.named_segment = header.segment
-        session.manifests += 1
         session.manifest_sha256 = hashes.sha256(record.header)
 
     @staticmethod
@@ -300,8 +302,8 @@ class Sessions:
                 "names")
         require(header.manifest_sha256 == session.manifest_sha256,
                 f"{place} names another manifest as the last")
-        require(header.segments == session.manifests,
-                f"{place}: there were {session.manifests} segments")
+        require(header.segments == session.named_segment + 1,
+                f"{place}: the last segment is {session.named_segment}")
         for totals in header.sides:
             side = session.side(totals.side)
             require((totals.last_sequence, totals.packets,

@@ -10,6 +10,16 @@ from untrue import require
 
 _ATTACHMENT = re.compile(r"attachments/(\d{1,10})-[A-Za-z0-9._-]+")
 _MAX_ATTACHMENT = 1 << 30
+_MAX_NAME = 100
+
+
+def file_name(attachment_id, event):
+    """What an event's attachment is called in a bundle."""
+    name = event.attachment_name.encode("utf-8") or b"attachment"
+    name = re.sub(rb"[^A-Za-z0-9._-]", b"_", name[:_MAX_NAME])
+    if name.startswith(b"."):
+        name = b"_" + name[1:]
+    return f"attachments/{attachment_id}-{name.decode('ascii')}"
 
 
 class Disclosed:
@@ -63,7 +73,7 @@ class Disclosed:
             require((header.side, number) not in self.notes,
                     f"{entry.place} is there twice")
             self.notes[header.side, number] = note
-            if note.event is not None and note.event.attachment_bytes:
+            if note.event is not None and note.event.attachment_id:
                 self.events[note.event.attachment_id] = note.event
 
     def _attachments(self):
@@ -104,6 +114,8 @@ class Disclosed:
                 require(event.attachment_bytes
                         == proofs.bag.files["data/" + ids[number]],
                         f"{ids[number]} is not as long as its event says")
+                require(ids[number] == file_name(number, event),
+                        f"{ids[number]} is not called as its event says")
         self.attachments = len(ids)
 
     def _note_numbers(self):

@@ -51,10 +51,10 @@ class Track:
     times_ms: list = dataclasses.field(default_factory=list)
     # Of each packet: who signed it, "" if nobody known did.
     signers: list = dataclasses.field(default_factory=list)
-    # Whether a chunk between the first and the last that are here is not.
+    # Whether manifests between its first and its last chunk are not here.
     has_holes: bool = False
-    # 0 packets before the file's own, 1 these, 2 those behind.
-    phase: int = 0
+    # Whether its last run is there, which has packets behind the end.
+    ended: bool = False
 
     @property
     def name(self):
@@ -191,22 +191,19 @@ class Media:
             boundary = run.entry("boundary")
             before, after = boundary.number("before"), boundary.number("after")
             require(before + after <= count, f"{place}: its boundary")
-        lines = [self._boundary_line(track, 0, place) for _ in range(before)]
+        require(not track.ended and not (before and track.lines),
+                f"{place}: packets that are not played lie amid others")
+        track.ended = after > 0
+        lines = [self._boundary_line(track, place) for _ in range(before)]
         middle = count - before - after
         if middle:
             stream = self._stream(track, run, place)
             lines += [self._media_line(track, stream, place)
                       for _ in range(middle)]
-        lines += [self._boundary_line(track, 2, place) for _ in range(after)]
+        lines += [self._boundary_line(track, place) for _ in range(after)]
         return lines
 
-    def _add(self, track, phase, pts_ms, place):
-        require(track.phase <= phase,
-                f"{place}: packets that are not played lie amid others")
-        track.phase = phase
-        track.times_ms.append(pts_ms)
-
-    def _boundary_line(self, track, phase, place):
+    def _boundary_line(self, track, place):
         at = self.boundary_at
         require(at + _BOUNDARY_HEAD.size <= len(self.boundary),
                 f"{place}: boundary.bin is too short")
@@ -220,11 +217,7 @@ class Media:
         require(size <= min(_MAX_PAYLOAD, len(self.boundary) - at),
                 f"{place}: boundary.bin is cut off at {at}")
         self.boundary_at = at + size
-        if phase == 0 and track.phase:
-            # Before the file's own only where these have not begun.
-            raise Untrue(f"{place}: packets that are not played lie amid "
-                         "others")
-        self._add(track, phase, pts_ms, place)
+        track.times_ms.append(pts_ms)
         return hashes.packet_line(
             pts_ms, flags, size, hashes.sha256(self.boundary[at:at + size]))
 
@@ -254,7 +247,7 @@ class Media:
         pts_ms = self.origin_us // 1000 + round_ms(packet.time_ms)
         require(-(1 << 63) <= pts_ms < 1 << 63 and packet.size < 1 << 32,
                 f"{place}: a packet's time or size")
-        self._add(track, 1, pts_ms, place)
+        track.times_ms.append(pts_ms)
         payload = self.data[packet.offset:packet.offset + packet.size]
         return hashes.packet_line(pts_ms, int(track.video and packet.key),
                                   packet.size, hashes.sha256(payload))
@@ -294,11 +287,12 @@ class Media:
                         len(here) != here[-1] - here[0] + 1
                         or (i > min(numbers) and here[0] > 0)
                         or (i < max(numbers) and here[-1] + 1 < total))))
-                track.has_holes = track.has_holes or inside
+                require(not inside,
+                        f"segment {header.segment}, {track.name}: chunks "
+                        "amid the clip are not here")
                 self.said.append(
                     f"Segment {header.segment}, {track.name}: "
-                    f"{len(here)} of {total} chunks are here"
-                    + (", with a hole amid the clip." if inside else "."))
+                    f"{len(here)} of {total} chunks are here.")
         for track_id, track in self.tracks.items():
             numbers = [n for n, t in self.pairs if t == track_id]
             track.has_holes = track.has_holes or any(

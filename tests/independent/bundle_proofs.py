@@ -62,7 +62,7 @@ class Proofs:
         self.reader = reader
         self.keys = keys
         self.authorities = authorities
-        self.used = {"evidence.json", "checkpoint", "report.html"}
+        self.used = {"evidence.json.gz", "checkpoint", "report.html"}
         self.said = []
         require(evidence.text("format") == "diptych-evidence-1",
                 "evidence.json has another format")
@@ -243,8 +243,11 @@ class Proofs:
         require(all(m.sha256 != header.manifest_sha256
                     for m in self.manifests[:-1]),
                 "closed names a manifest that is not the last")
-        require(len(self.manifests) <= header.segments,
+        require(last.header.segment < header.segments,
                 "closed says that there were fewer segments")
+        require(self.reaches_end
+                == (last.header.segment + 1 == header.segments),
+                "closed names another manifest as the last")
 
     reaches_end = False
 

@@ -257,7 +257,8 @@ class _File:
                 f"{place}: a block of an unknown track at {start}")
         at = start + length
         relative, flags = struct.unpack(">hB", data[at:at + 3])
-        require(not flags & 0x06, f"{place}: a laced block at {start}")
+        require(not flags & 0x7E,
+                f"{place}: a laced or hidden block at {start}")
         if key is None:
             key = bool(flags & 0x80)
         ticks = timestamp + relative

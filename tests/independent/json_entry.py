@@ -1,6 +1,7 @@
 """evidence.json, read strictly: types, ranges, no key twice."""
 
 import json
+import zlib
 
 from untrue import Untrue, decode_base64, require
 
@@ -16,6 +17,45 @@ def _no_key_twice(pairs):
 
 def _no_constant(name):
     raise Untrue(f"evidence.json has {name}")
+
+
+# A gzip member's head (RFC 1952) without a time and a name.
+GZIP_HEAD = bytes.fromhex("1f8b0800000000000203")
+
+
+# Checksum and length behind what is compressed.
+_GZIP_TAIL = 8
+
+
+def unpack(data, most):
+    """The content of exactly one gzip member, in its one form."""
+    require(data[:len(GZIP_HEAD)] == GZIP_HEAD,
+            "evidence.json.gz does not begin as it should")
+    plain = _inflate(data, most)
+    require(plain is not None,
+            "evidence.json.gz is damaged, too long, or no one member")
+    # The last byte of what is compressed is filled up with zeros: if some of
+    # its upper bits can be cleared and nothing changes, they meant nothing.
+    last = len(data) - _GZIP_TAIL - 1
+    for bits in range(1, 8):
+        cleared = data[last] & 0xFF >> bits
+        if cleared != data[last]:
+            other = data[:last] + bytes([cleared]) + data[last + 1:]
+            require(_inflate(other, most) != plain,
+                    "evidence.json.gz has bits that mean nothing")
+    return plain
+
+
+def _inflate(data, most):
+    """None if it is not one whole member of at most `most` bytes."""
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        plain = inflate.decompress(data, most + 1)
+    except zlib.error:
+        return None
+    if len(plain) > most or not inflate.eof or inflate.unused_data:
+        return None
+    return plain
 
 
 def parse(data):

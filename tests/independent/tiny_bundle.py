@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (Encoding,
                                                           PublicFormat)
 
 import evidence_hashes as hashes
+import json_entry
 import signed_note
 import stored_messages
 import tlog_tree
@@ -70,6 +71,13 @@ def encode(name, **values):
                 out += _varint(number << 3) + _varint(int(value))
     assert not values, values
     return out
+
+
+def pack(data):
+    """evidence.json as a bundle has it."""
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return (json_entry.GZIP_HEAD + deflate.compress(data) + deflate.flush()
+            + struct.pack("<II", zlib.crc32(data), len(data)))
 
 
 class Key:
@@ -506,9 +514,8 @@ class TinyBundle:
         folder = pathlib.Path(folder)
         shutil.rmtree(folder, ignore_errors=True)
         files = dict(self.files)
-        if "evidence.json" not in files:
-            files["evidence.json"] = json.dumps(
-                self.evidence, separators=(",", ":")).encode()
+        files["evidence.json.gz"] = pack(json.dumps(
+            self.evidence, separators=(",", ":")).encode())
         for name, data in files.items():
             path = folder / "data" / name
             path.parent.mkdir(parents=True, exist_ok=True)

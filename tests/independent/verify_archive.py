@@ -22,6 +22,8 @@ from untrue import Untrue, read_bounded, require
 from volume_frames import Store
 
 _MAX_CONFIG = 1 << 20
+# How much older than the log's newest a record may be that is in no tree yet.
+_MAX_LAG_US = 10_000_000
 
 
 def verify(folder):
@@ -50,9 +52,14 @@ def verify(folder):
     for record in log.records:
         sessions.add(record)
     sessions.finish()
-    tiles.check(sessions.leaves,
-                signed_note.VerifierKey(origin, signed_note.ED25519,
-                                        config.log_key.public_key), origin)
+    tiles.check(sessions.leaves, signed_note.VerifierKey(
+        origin, signed_note.ED25519, config.log_key.public_key), [
+            signed_note.VerifierKey(w.name, signed_note.COSIGNATURE,
+                                    w.public_key) for w in config.witnesses])
+    missing = [time_us for time_us in sessions.leaf_times_us[tiles.signed:]
+               if time_us <= sessions.newest_us - _MAX_LAG_US]
+    require(not missing, f"{len(missing)} records are missing from the tree, "
+            "which is behind its log by 10 s or more")
     return [f"Archive {origin}.", *log.said, *keys.said, *sessions.said,
             *tiles.said]
 

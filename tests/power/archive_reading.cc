@@ -21,6 +21,7 @@
 #include "proto/stored/v1/keys.pb.h"
 #include "proto/stored/v1/records.pb.h"
 #include "tests/power/power_rig.h"
+#include "tools/diptych/check/manifest_check.h"
 
 // How the archive is read back: with the audit key, by what the formats say.
 
@@ -39,6 +40,12 @@ class ArchiveReading {
         log_(files, "/archive/volumes") {
     reading_.sessions.resize(script.plans.size());
     state_.resize(script.plans.size());
+    for (size_t i = 0; i < state_.size(); ++i) {
+      state_[i].manifests = std::make_unique<check::ManifestCheck>(
+          [this, i](log::Position position, const std::string& what) {
+            Problem(absl::StrCat("session ", i, " at ", position, ": ", what));
+          });
+    }
   }
 
   Reading Run() {
@@ -86,6 +93,8 @@ class ArchiveReading {
     std::map<uint64_t, std::unique_ptr<seal::SessionOpener>> openers;
     std::map<uint32_t, std::string> chunk_digests;
     std::string manifest_sha256;
+    // That manifests and ends name every record of the session, once.
+    std::unique_ptr<check::ManifestCheck> manifests;
   };
 
   std::set<log::Position> Bases(const log::LogReader& reader) {
@@ -135,7 +144,40 @@ class ArchiveReading {
                                 record.body);
   }
 
+  // Gives a record that is neither chunk nor manifest nor end to the manifests.
+  template <typename Header>
+  absl::Status Name(const StoredRecord& record) {
+    Header header;
+    ASSIGN_OR_RETURN(const size_t session, Parse(record, &header));
+    state_[session].manifests->Other(
+        record.position, record.type,
+        evidence::RecordDigest(record.type, record.header, record.body));
+    return absl::OkStatus();
+  }
+
+  absl::Status NameRecord(const StoredRecord& record) {
+    switch (record.type) {
+      case RecordType::kSessionOpened:
+        return Name<stored::v1::SessionOpened>(record);
+      case RecordType::kSpanStarted:
+        return Name<stored::v1::SpanStarted>(record);
+      case RecordType::kNotes:
+        return Name<stored::v1::Notes>(record);
+      case RecordType::kAttachmentPart:
+        return Name<stored::v1::AttachmentPart>(record);
+      case RecordType::kStateChanged:
+        return Name<stored::v1::StateChanged>(record);
+      case RecordType::kClockChanged:
+        return Name<stored::v1::ClockChanged>(record);
+      case RecordType::kSourceDigest:
+        return Name<stored::v1::SourceDigest>(record);
+      default:
+        return absl::OkStatus();
+    }
+  }
+
   absl::Status Take(const StoredRecord& record) {
+    RETURN_IF_ERROR(NameRecord(record));
     switch (record.type) {
       case RecordType::kSessionOpened:
         return TakeOpened(record);
@@ -150,6 +192,7 @@ class ArchiveReading {
       case RecordType::kSessionClosed: {
         stored::v1::SessionClosed closed;
         ASSIGN_OR_RETURN(const size_t session, Parse(record, &closed));
+        state_[session].manifests->Closed(record.position, closed);
         if (closed.manifest_sha256() != state_[session].manifest_sha256) {
           return absl::DataLossError("does not name the last manifest");
         }
@@ -169,6 +212,10 @@ class ArchiveReading {
     ASSIGN_OR_RETURN(const size_t session, Parse(record, &opened));
     ASSIGN_OR_RETURN(const StoredRecord stored,
                      keys_.Read(opened.key_position()));
+    if (opened.key_wraps_digest() !=
+        evidence::RecordDigest(stored.type, stored.header, stored.body)) {
+      return absl::DataLossError("other wraps than the record names");
+    }
     stored::v1::KeyWraps wraps;
     if (!wraps.ParseFromString(stored.body)) {
       return absl::DataLossError("the wraps do not parse");
@@ -186,11 +233,14 @@ class ArchiveReading {
     stored::v1::Chunk chunk;
     ASSIGN_OR_RETURN(const size_t session, Parse(record, &chunk));
     ++reading_.sessions[session].chunks;
+    state_[session].manifests->Chunk(
+        record.position, chunk,
+        evidence::RecordDigest(record.type, record.header, record.body));
     if (!state_[session]
              .chunk_digests
-             .emplace(chunk.chunk(), evidence::RecordDigest(
-                                      record.type, record.header,
-                                      record.body))
+             .emplace(chunk.chunk(),
+                      evidence::RecordDigest(record.type, record.header,
+                                             record.body))
              .second) {
       return absl::DataLossError("a chunk number used twice");
     }
@@ -253,6 +303,7 @@ class ArchiveReading {
     stored::v1::Segment segment;
     ASSIGN_OR_RETURN(const size_t session, Parse(record, &segment));
     State& state = state_[session];
+    state.manifests->Segment(record.position, segment, record.header);
     if (segment.previous_manifest_sha256() != state.manifest_sha256) {
       return absl::DataLossError("a manifest that does not follow the last");
     }

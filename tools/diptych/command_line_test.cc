@@ -1,5 +1,6 @@
 #include "tools/diptych/command_line.h"
 
+#include <cstdint>
 #include <string>
 #include <variant>
 #include <vector>
@@ -119,6 +120,39 @@ TEST(CommandLineTest, CheckAndRebuild) {
             "D");
 }
 
+TEST(CommandLineTest, LogAndWitness) {
+  EXPECT_TRUE(Command<LogCheckpointOptions>({"log", "checkpoint", "--cosigned"})
+                  .cosigned);
+  const auto prove =
+      Command<LogProveOptions>({"log", "prove", "--index=0", "--log-key=K"});
+  EXPECT_EQ(prove.index, 0u);
+  EXPECT_FALSE(prove.position.has_value());
+  EXPECT_EQ(prove.log_key, "K");
+  EXPECT_EQ(Command<LogProveOptions>(
+                {"log", "prove", "--position", "18446744073709551615"})
+                .position,
+            UINT64_MAX);
+  const auto consistency =
+      Command<LogConsistencyOptions>({"log", "consistency", "A", "B"});
+  EXPECT_EQ(consistency.older, "A");
+  EXPECT_EQ(consistency.newer, "B");
+  const auto stamp = Command<TimestampOptions>(
+      {"log", "timestamp", "--tsa=http://t/", "--out=F", "--tsa-ca=C"});
+  EXPECT_EQ(stamp.url, "http://t/");
+  EXPECT_EQ(stamp.path, "F");
+  EXPECT_EQ(stamp.ca_file, "C");
+  const auto witness = Command<WitnessOptions>(
+      {"witness", "--state=S", "--key=F", "--log-key=K", "--once"});
+  EXPECT_EQ(witness.state_dir, "S");
+  EXPECT_EQ(witness.key_file, "F");
+  EXPECT_EQ(witness.log_key, "K");
+  EXPECT_TRUE(witness.once);
+  const auto init =
+      Command<WitnessInitOptions>({"witness", "init", "--key=F", "--name=N"});
+  EXPECT_EQ(init.key_file, "F");
+  EXPECT_EQ(init.name, "N");
+}
+
 TEST(CommandLineTest, HelpOnEveryCommand) {
   for (const std::vector<const char*>& arguments :
        {std::vector<const char*>{"--help"},
@@ -131,7 +165,14 @@ TEST(CommandLineTest, HelpOnEveryCommand) {
         {"check", "--help"},
         {"index", "--help"},
         {"index", "rebuild", "--help"},
-        {"index", "status", "--help"}}) {
+        {"index", "status", "--help"},
+        {"log", "--help"},
+        {"log", "checkpoint", "--help"},
+        {"log", "prove", "--help"},
+        {"log", "consistency", "--help"},
+        {"log", "timestamp", "--help"},
+        {"witness", "--help"},
+        {"witness", "init", "--help"}}) {
     const auto help = Command<HelpOptions>(arguments);
     EXPECT_THAT(help.text, HasSubstr("Usage: diptych"));
   }
@@ -154,7 +195,13 @@ TEST(CommandLineTest, WrongUse) {
         {"export", "S", "--filter=a", "-o", "P", "--purpose=x"},
         {"export", "S", "--side=left", "-o", "P", "--purpose=x"},
         {"check", "D", "--read-data", "--read-data-subset=5%"},
-        {"index"}}) {
+        {"index"},
+        {"log"},
+        {"log", "prove", "--index=1", "--position=2"},
+        {"log", "prove", "--index=-1"},
+        {"log", "consistency"},
+        {"log", "timestamp"},
+        {"witness", "init", "--key=F"}}) {
     EXPECT_EQ(Parse(arguments).status().code(),
               absl::StatusCode::kInvalidArgument);
   }
@@ -170,6 +217,44 @@ TEST(CommandLineTest, ErrorsSayWhereHelpIsAndNotWhatWasTyped) {
                               .message()),
               testing::AllOf(HasSubstr("--nothing"),
                              Not(HasSubstr("310106195202030021"))));
+}
+
+TEST(CommandLineTest, Keys) {
+  EXPECT_EQ(Command<KeysListOptions>({"keys", "list", "D"}).data_dir, "D");
+  const auto exported =
+      Command<KeysExportOptions>({"keys", "export", "D", "-o", "F"});
+  EXPECT_EQ(exported.data_dir, "D");
+  EXPECT_EQ(exported.path, "F");
+  const auto recipient = Command<KeysAddRecipientOptions>(
+      {"keys", "add-recipient", "D", "court", "--public-key=P",
+       "--classes=media,metadata"});
+  EXPECT_EQ(recipient.data_dir, "D");
+  EXPECT_EQ(recipient.name, "court");
+  EXPECT_EQ(recipient.public_key, "P");
+  EXPECT_EQ(recipient.classes, "media,metadata");
+  const auto witness =
+      Command<KeysAddWitnessOptions>({"keys", "add-witness", "D", "V"});
+  EXPECT_EQ(witness.data_dir, "D");
+  EXPECT_EQ(witness.verifier_key, "V");
+  const auto generated = Command<KeysGenerateOptions>(
+      {"keys", "generate", "court", "-o", "F", "--passphrase_file=P"});
+  EXPECT_EQ(generated.name, "court");
+  EXPECT_EQ(generated.path, "F");
+  EXPECT_EQ(generated.passphrase_file, "P");
+  const auto rotated = Command<KeysRotateOptions>(
+      {"keys", "rotate", "D", "audit", "--keys=K", "--passphrase=fd:3"});
+  EXPECT_EQ(rotated.data_dir, "D");
+  EXPECT_EQ(rotated.name, "audit");
+  EXPECT_EQ(rotated.keys_dir, "K");
+  EXPECT_EQ(rotated.passphrase, "fd:3");
+  for (const std::vector<const char*>& wrong :
+       {std::vector<const char*>{"keys"},
+        {"keys", "rotate", "D"},
+        {"keys", "add-recipient", "D", "court", "--public-key=P"},
+        {"keys", "rotate", "D", "audit", "--passphrase=fd:3",
+         "--passphrase_file=F"}}) {
+    EXPECT_EQ(Parse(wrong).status().code(), absl::StatusCode::kInvalidArgument);
+  }
 }
 
 }  // namespace

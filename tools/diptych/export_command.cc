@@ -20,6 +20,7 @@
 #include "archiver/base/errors.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
+#include "archiver/base/safe_name.h"
 #include "archiver/base/status_macros.h"
 #include "proto/api/v1/catalog.pb.h"
 #include "proto/api/v1/media.pb.h"
@@ -134,18 +135,6 @@ int64_t Resolve(const TimePoint& point, absl::Time session_start) {
   if (const auto* offset_us = std::get_if<int64_t>(&point)) return *offset_us;
   return std::max<int64_t>(0, absl::ToInt64Microseconds(
                                   std::get<absl::Time>(point) - session_start));
-}
-
-// A name from outside as part of a file name: letters, digits and a few marks.
-std::string SafeName(absl::string_view name) {
-  constexpr size_t kMaxName_bytes = 100;
-  std::string safe;
-  for (const char c : name.substr(0, kMaxName_bytes)) {
-    const bool plain = absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
-                       c == '-' || c == '_' || (c == '.' && !safe.empty());
-    safe.push_back(plain ? c : '_');
-  }
-  return safe;
 }
 
 class Exporter {
@@ -426,7 +415,7 @@ class Exporter {
       if (event.attachment_id() == 0) continue;
       const std::string name = event.attachment_name().empty()
                                    ? "attachment"
-                                   : SafeName(event.attachment_name());
+                                   : base::SafeName(event.attachment_name());
       RETURN_IF_ERROR(ReadOneAttachment(
           session, event,
           absl::StrCat(stem, ".", event.attachment_id(), "-", name)));

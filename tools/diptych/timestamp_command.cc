@@ -12,7 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -59,7 +59,9 @@ absl::StatusOr<TsaUrl> ParseUrl(const std::string& url) {
   TsaUrl parts = {Text(host), Text(port), Text(path)};
   const Text owned_query(query);
   ERR_clear_error();
-  if (parsed != 1 || (query != nullptr && query[0] != '\0')) {
+  // OpenSSL takes what has no scheme for http.
+  if (parsed != 1 || !absl::StrContains(url, "://") ||
+      (query != nullptr && query[0] != '\0')) {
     return absl::InvalidArgumentError(
         "--tsa has the form http://HOST[:PORT]/PATH");
   }

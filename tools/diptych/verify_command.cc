@@ -6,6 +6,8 @@
 #include <system_error>
 #include <utility>
 
+#include <google/protobuf/stubs/logging.h>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
@@ -207,6 +209,8 @@ absl::StatusOr<ExitCode> VerifyOneReceipt(const CommandContext& context,
 
 absl::StatusOr<ExitCode> RunVerify(const CommandContext& context,
                                    const VerifyCommandOptions& options) {
+  // What is no message is said in our own words.
+  google::protobuf::SetLogHandler(nullptr);
   verify::VerifyOptions verify_options;
   ASSIGN_OR_RETURN(verify_options.trust, ReadTrust(options));
   if (!options.receipt.empty()) {

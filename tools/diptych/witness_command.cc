@@ -29,7 +29,7 @@
 #include "tools/diptych/new_file.h"
 #include "tools/diptych/output.h"
 #include "tools/diptych/transparency_client.h"
-#include "tools/diptych/witness.h"
+#include "tools/diptych/witness/witness.h"
 
 namespace diptych::cli {
 namespace {

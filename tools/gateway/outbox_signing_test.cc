@@ -14,6 +14,7 @@
 #include "proto/api/v1/ingest.pb.h"
 #include "tools/gateway/outbox.h"
 #include "tools/gateway/source_signer.h"
+#include "tools/gateway/spool_item.h"
 #include "tools/gateway/statement_checker.h"
 #include "tools/pki/signing_key.h"
 
@@ -161,6 +162,35 @@ TEST_F(OutboxSigningTest, StatementsCountInWhatIsKept) {
   outbox.MarkDurable(durable);
   EXPECT_TRUE(outbox.all_durable());
   EXPECT_EQ(outbox.kept_bytes(), 0u);
+}
+
+TEST_F(OutboxSigningTest, OnlyTheGoingOnProcessesStatementsAreRenumbered) {
+  const auto renumbered = [](uint64_t number, uint64_t first, uint64_t last) {
+    auto note = std::make_shared<api::v1::Note>();
+    note->mutable_source_digest()->set_first_sequence(first);
+    note->mutable_source_digest()->set_last_sequence(last);
+    SpoolItem item = {.kind = SpoolItem::Kind::kNote,
+                      .side = SIDE_CLERK,
+                      .number = number,
+                      .note = note};
+    Renumber({{.side = SIDE_RESIDENT, .after = 1, .delta = 7, .note_delta = 7},
+              {.side = SIDE_CLERK,
+               .after = 100,
+               .delta = 30,
+               .note_after = 3,
+               .note_delta = 2}},
+             &item);
+    // What others hold of it is as it was.
+    EXPECT_EQ(note->source_digest().last_sequence(), last);
+    return absl::StrCat(item.number, ": ",
+                        item.note->source_digest().first_sequence(), "-",
+                        item.note->source_digest().last_sequence());
+  };
+  // Packets above 100 were durable, and the spool has none of them.
+  EXPECT_EQ(renumbered(3, 81, 120), "3: 81-120");
+  // Of what lay in the spool.
+  EXPECT_EQ(renumbered(4, 81, 100), "6: 81-100");
+  EXPECT_EQ(renumbered(5, 101, 110), "7: 131-140");
 }
 
 TEST_F(OutboxSigningTest, CallersKeepHalfOfASessionsNotes) {

@@ -30,13 +30,14 @@ void Renumber(const std::vector<Renumbering>& all, SpoolItem* item) {
     if (item->kind == SpoolItem::Kind::kPacket && item->number > next.after) {
       item->number += next.delta;
     }
-    if (item->kind == SpoolItem::Kind::kNote &&
-        item->number > next.note_after) {
-      item->number += next.note_delta;
+    // A note of before may state packets above: they were durable, and so were
+    // never written.
+    if (item->kind != SpoolItem::Kind::kNote ||
+        item->number <= next.note_after) {
+      continue;
     }
-    if (item->note != nullptr && item->note->has_source_digest() &&
-        next.delta > 0 &&
-        item->note->source_digest().last_sequence() > next.after) {
+    item->number += next.note_delta;
+    if (next.delta > 0 && item->note->has_source_digest()) {
       auto note = std::make_shared<api::v1::Note>(*item->note);
       RenumberStatement(next.after, next.delta, note->mutable_source_digest());
       item->note = std::move(note);

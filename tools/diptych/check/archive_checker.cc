@@ -1,5 +1,6 @@
 #include "tools/diptych/check/archive_checker.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -142,15 +143,21 @@ class ArchiveChecker {
                     bool most_bodies, const Take& take,
                     const Damaged& damaged) {
     RecordFeed feed(
-        &store->reader(),
-        {.wants_body =
+        &store->reader(), store->volumes(),
+        {.reads_body =
              [this](log::RecordType type, log::Position position) {
                return !IsMedia(type) || options_.data_share >= 1 ||
                       (options_.data_share > 0 &&
                        Draw(options_.seed, position) < options_.data_share);
              },
+         // Without keys a hash says all of sealed media.
+         .keeps_body =
+             [this](log::RecordType type) {
+               return !IsMedia(type) || !options_.keys.empty();
+             },
          .most_bodies = most_bodies,
          .threads = options_.threads});
+    CheckVolumes(store, damaged);
     log::Position end = 0;
     log::Position durable_before = 0;
     for (;;) {
@@ -194,11 +201,33 @@ class ArchiveChecker {
     return absl::OkStatus();
   }
 
+  // Volumes follow each other without a hole.
+  template <typename Damaged>
+  void CheckVolumes(StoreReport* store, const Damaged& damaged) {
+    log::Position end = 0;
+    for (const log::VolumeInfo& volume : store->volumes()) {
+      if (volume.base > end) {
+        const log::Damage missing = {.from = end,
+                                     .to = volume.base,
+                                     .volume = volume.path,
+                                     .what = "the volume before it is missing",
+                                     .was_durable = true};
+        store->At(missing.from, {});
+        store->Damaged(missing);
+        damaged(missing);
+      } else if (volume.base < end) {
+        store->False(volume.base,
+                     "the volume begins before the one before it ends");
+      }
+      end = std::max(end, volume.base + volume.size_bytes);
+    }
+  }
+
   void CountBody(StoreReport* store, const ReadRecord& read) {
     if (read.body == ReadRecord::Body::kWhole) {
-      if (read.record.body.empty()) return;
+      if (read.body_bytes == 0) return;
       ++counts_.bodies_read;
-      counts_.body_bytes_read += read.record.body.size();
+      counts_.body_bytes_read += read.body_bytes;
     } else if (read.body == ReadRecord::Body::kDamaged) {
       store->Suspect(
           read.record.position,

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
 #include "archiver/base/sha256.h"
@@ -23,9 +22,15 @@ namespace {
 
 // Handed over together, so that small records cost no lock each.
 constexpr size_t kBatch_bytes = 1 << 20;
-constexpr size_t kBatch_items = 1024;
+constexpr size_t kBatch_items = 256;
+// What was read is hashed while it is in the processor's own cache.
+constexpr size_t kBodies_bytes = 256 << 10;
 // Where bodies are passed over, the next frame is most often alone.
 constexpr size_t kFrames_bytes = 16 << 10;
+
+int Threads(int wanted) {
+  return std::clamp(wanted, 1, limits::kMaxCheckThreads);
+}
 
 }  // namespace
 
@@ -34,14 +39,21 @@ std::string ReadRecord::Digest() const {
   return evidence::RecordDigestOf(record.type, record.header, body_sha256);
 }
 
-RecordFeed::RecordFeed(const log::LogReader* reader, Options options)
+RecordFeed::RecordFeed(const log::LogReader* reader,
+                       const std::vector<log::VolumeInfo>& volumes,
+                       Options options)
     : reader_(reader),
       options_(std::move(options)),
-      batch_(std::make_unique<Batch>()) {
-  const int hashers = std::clamp(options_.threads, 1, limits::kMaxCheckThreads);
-  threads_.emplace_back([this] { Read(); });
-  for (int i = 0; i < hashers; ++i) {
-    threads_.emplace_back([this] { Hash(); });
+      max_queued_bytes_(limits::kCheckQueue_bytes /
+                        static_cast<size_t>(Threads(options_.threads))) {
+  {
+    base::MutexLock lock(&mutex_);
+    for (const log::VolumeInfo& info : volumes) {
+      volumes_.emplace_back().info = info;
+    }
+  }
+  for (int i = 0; i < Threads(options_.threads); ++i) {
+    threads_.emplace_back([this] { Work(); });
   }
 }
 
@@ -54,108 +66,109 @@ RecordFeed::~RecordFeed() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-absl::Status RecordFeed::Pass() {
-  if (batch_->items.empty()) return absl::OkStatus();
-  base::MutexLock lock(&mutex_);
-  while (queued_bytes_ >= limits::kCheckQueue_bytes && !stopped_) {
-    changed_.Wait(&mutex_);
-  }
-  if (stopped_) return absl::CancelledError("nobody reads on");
-  queued_bytes_ += batch_->bytes;
-  to_hash_.push_back(batch_.get());
-  queue_.push_back(std::move(batch_));
-  batch_ = std::make_unique<Batch>();
-  changed_.NotifyAll();
-  return absl::OkStatus();
-}
-
-absl::Status RecordFeed::Add(Item item, size_t bytes) {
-  batch_->items.push_back(std::move(item));
-  batch_->bytes += bytes;
-  if (batch_->bytes < kBatch_bytes && batch_->items.size() < kBatch_items) {
-    return absl::OkStatus();
-  }
-  return Pass();
-}
-
-void RecordFeed::Read() {
-  const auto wanted = [this](log::RecordType type, log::Position position) {
-    return options_.wants_body(type, position);
-  };
-  const auto add = [this](log::StoredRecord&& record, ReadRecord::Body body) {
-    ReadRecord read;
-    read.body = body;
-    const size_t bytes =
-        sizeof(Item) + record.header.size() + record.body.size();
-    read.record = std::move(record);
-    return Add(std::move(read), bytes);
-  };
-  absl::Status end =
-      reader_
-          ->Scan(
-              {.wants_body = wanted,
-               .on_damaged_body =
-                   [&](log::StoredRecord&& record) {
-                     return add(std::move(record), ReadRecord::Body::kDamaged);
-                   },
-               .block_bytes = options_.most_bodies ? limits::kScanBodies_bytes
-                                                   : kFrames_bytes},
-              [&](log::StoredRecord&& record) {
-                const bool read = record.type == log::RecordType::kSnapshot ||
-                                  wanted(record.type, record.position);
-                return add(std::move(record), read
-                                                  ? ReadRecord::Body::kWhole
-                                                  : ReadRecord::Body::kNotRead);
-              },
-              [&](const log::Damage& damage) {
-                return Add(damage, sizeof(Item));
-              })
-          .status();
-  const absl::Status passed = Pass();
-  if (end.ok()) end = passed;
-  base::MutexLock lock(&mutex_);
-  end_ = end;
-  read_all_ = true;
-  changed_.NotifyAll();
-}
-
-void RecordFeed::Hash() {
+void RecordFeed::Work() {
   for (;;) {
-    Batch* batch = nullptr;
+    Volume* volume = nullptr;
     {
       base::MutexLock lock(&mutex_);
-      while (to_hash_.empty() && !read_all_ && !stopped_) {
-        changed_.Wait(&mutex_);
-      }
-      if (stopped_ || to_hash_.empty()) return;
-      batch = to_hash_.front();
-      to_hash_.pop_front();
+      if (stopped_ || next_to_read_ == volumes_.size()) return;
+      // Nothing is put into the vector any more.
+      volume = &volumes_[next_to_read_++];
     }
-    for (Item& item : batch->items) {
-      auto* const read = std::get_if<ReadRecord>(&item);
-      if (read == nullptr || read->body != ReadRecord::Body::kWhole) continue;
-      read->body_sha256 = base::Sha256(read->record.body);
-    }
+    const absl::Status end = Read(volume);
     base::MutexLock lock(&mutex_);
-    batch->hashed = true;
+    volume->end = end;
+    volume->read_all = true;
     changed_.NotifyAll();
   }
 }
 
-absl::StatusOr<std::vector<RecordFeed::Item>> RecordFeed::Next() {
+absl::Status RecordFeed::Pass(Volume* volume, Batch* batch) {
+  if (batch->items.empty()) return absl::OkStatus();
   base::MutexLock lock(&mutex_);
-  while (queue_.empty() ? !read_all_ : !queue_.front()->hashed) {
+  while (volume->queued_bytes >= max_queued_bytes_ && !stopped_) {
     changed_.Wait(&mutex_);
   }
-  if (queue_.empty()) {
-    RETURN_IF_ERROR(end_);
-    return std::vector<Item>();
-  }
-  const std::unique_ptr<Batch> batch = std::move(queue_.front());
-  queue_.pop_front();
-  queued_bytes_ -= batch->bytes;
+  if (stopped_) return absl::CancelledError("nobody reads on");
+  volume->queued_bytes += batch->bytes;
+  volume->queue.push_back(std::exchange(*batch, Batch()));
   changed_.NotifyAll();
-  return std::move(batch->items);
+  return absl::OkStatus();
+}
+
+absl::Status RecordFeed::Add(Volume* volume, Item item, size_t bytes,
+                             Batch* batch) {
+  batch->items.push_back(std::move(item));
+  batch->bytes += bytes;
+  if (batch->bytes < kBatch_bytes && batch->items.size() < kBatch_items) {
+    return absl::OkStatus();
+  }
+  return Pass(volume, batch);
+}
+
+absl::Status RecordFeed::Read(Volume* volume) {
+  Batch batch;
+  // Of the record that comes next; a body is shown before its record.
+  ReadRecord next;
+  log::RecordType type = log::RecordType::kSnapshot;
+  const log::LogReader::ScanOptions scan = {
+      .from = volume->info.base,
+      .until = volume->info.base + volume->info.size_bytes,
+      .wants_body =
+          [&](log::RecordType of, log::Position position) {
+            type = of;
+            return options_.reads_body(of, position);
+          },
+      .on_body =
+          [&](absl::string_view body, bool whole) {
+            next.body =
+                whole ? ReadRecord::Body::kWhole : ReadRecord::Body::kDamaged;
+            next.body_bytes = body.size();
+            if (!whole) return false;
+            next.body_sha256 = base::Sha256(body);
+            return options_.keeps_body(type);
+          },
+      .block_bytes = options_.most_bodies ? kBodies_bytes : kFrames_bytes};
+  absl::Status end =
+      reader_
+          ->Scan(
+              scan,
+              [&](log::StoredRecord&& record) {
+                ReadRecord read = std::exchange(next, ReadRecord());
+                const size_t bytes =
+                    sizeof(Item) + record.header.size() + record.body.size();
+                read.record = std::move(record);
+                type = log::RecordType::kSnapshot;
+                return Add(volume, std::move(read), bytes, &batch);
+              },
+              [&](const log::Damage& damage) {
+                next = ReadRecord();
+                return Add(volume, damage, sizeof(Item), &batch);
+              })
+          .status();
+  const absl::Status passed = Pass(volume, &batch);
+  return end.ok() ? passed : end;
+}
+
+absl::StatusOr<std::vector<RecordFeed::Item>> RecordFeed::Next() {
+  base::MutexLock lock(&mutex_);
+  while (next_to_take_ < volumes_.size()) {
+    Volume& volume = volumes_[next_to_take_];
+    if (!volume.queue.empty()) {
+      Batch batch = std::move(volume.queue.front());
+      volume.queue.pop_front();
+      volume.queued_bytes -= batch.bytes;
+      changed_.NotifyAll();
+      return std::move(batch.items);
+    }
+    if (!volume.read_all) {
+      changed_.Wait(&mutex_);
+      continue;
+    }
+    RETURN_IF_ERROR(volume.end);
+    ++next_to_take_;
+  }
+  return std::vector<Item>();
 }
 
 }  // namespace diptych::check

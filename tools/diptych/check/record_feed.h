@@ -21,11 +21,12 @@ namespace diptych::check {
 
 // A record with what reading it showed.
 struct ReadRecord {
+  // Its body is there only if it was asked for.
   log::StoredRecord record;
-  // What its body is: not asked for; whole, with its hash; or not what was
-  // written.
+  // What its body is: not read; whole, with its hash; or not what was written.
   enum class Body { kNotRead, kWhole, kDamaged };
   Body body = Body::kNotRead;
+  size_t body_bytes = 0;
   // SHA-256 of a whole body.
   std::string body_sha256;
 
@@ -33,24 +34,27 @@ struct ReadRecord {
   std::string Digest() const;
 };
 
-// Reads a store in order, on threads of its own: one reads and verifies
-// checksums, others hash the bodies, and the caller takes what is ready. Holds
-// no more than limits::kCheckQueue_bytes. Next is called by one thread.
+// Reads a store in order, on threads of its own: each reads a volume, verifies
+// checksums and hashes bodies where they lie; the caller takes what is ready,
+// volume by volume. Holds no more than limits::kCheckQueue_bytes. Next is
+// called by one thread.
 class RecordFeed {
  public:
   struct Options {
-    // Whether a record's body is read.
+    // Whether a record's body is read, and whether it is then also wanted.
     std::function<bool(log::RecordType type, log::Position position)>
-        wants_body;
-    // False: most bodies are not wanted, so that little is read at a time.
+        reads_body;
+    std::function<bool(log::RecordType type)> keeps_body;
+    // False: most bodies are not read, so that little is read at a time.
     bool most_bodies = true;
-    // Those that hash, 1 to limits::kMaxCheckThreads.
+    // Volumes that are read at once, 1 to limits::kMaxCheckThreads.
     int threads = 1;
   };
   using Item = std::variant<ReadRecord, log::Damage>;
 
-  // `reader` must outlive this.
-  RecordFeed(const log::LogReader* reader, Options options);
+  // Reads `volumes`, as `reader` lists them, which must outlive this.
+  RecordFeed(const log::LogReader* reader,
+             const std::vector<log::VolumeInfo>& volumes, Options options);
   // Gives up what was not taken.
   ~RecordFeed();
   RecordFeed(const RecordFeed&) = delete;
@@ -64,28 +68,31 @@ class RecordFeed {
   struct Batch {
     std::vector<Item> items;
     size_t bytes = 0;
-    bool hashed = false;
+  };
+  struct Volume {
+    log::VolumeInfo info;
+    std::deque<Batch> queue;
+    size_t queued_bytes = 0;
+    bool read_all = false;
+    absl::Status end;
   };
 
-  void Read();
-  void Hash();
-  absl::Status Add(Item item, size_t bytes);
+  void Work();
+  absl::Status Read(Volume* volume);
+  absl::Status Add(Volume* volume, Item item, size_t bytes, Batch* batch);
   // Waits for room. CANCELLED once nobody takes anything any more.
-  absl::Status Pass();
+  absl::Status Pass(Volume* volume, Batch* batch);
 
   const log::LogReader* const reader_;
   const Options options_;
-  // Of the reading thread.
-  std::unique_ptr<Batch> batch_;
+  const size_t max_queued_bytes_;
   base::Mutex mutex_;
   base::CondVar changed_;
-  std::deque<std::unique_ptr<Batch>> queue_ ABSL_GUARDED_BY(mutex_);
-  // Those of the queue that nobody hashes yet.
-  std::deque<Batch*> to_hash_ ABSL_GUARDED_BY(mutex_);
-  size_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool read_all_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<Volume> volumes_ ABSL_GUARDED_BY(mutex_);
+  // The next that nobody reads yet, and that which is being taken.
+  size_t next_to_read_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t next_to_take_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Status end_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::thread> threads_;
 };
 

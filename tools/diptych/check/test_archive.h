@@ -375,7 +375,8 @@ class TestArchive : public testing::Test {
     Call(hooks.packets, &infos);
     std::map<uint32_t, evidence::TrackLeaf> leaves;
     for (const media::PacketInfo& info : infos) {
-      leaves[info.track_id].Add({.payload_bytes = info.payload_bytes,
+      leaves[info.track_id].Add({.pts_ms = evidence::ToMs(info.pts_us),
+                                 .payload_bytes = info.payload_bytes,
                                  .payload_sha256 = base::Sha256("payload.")});
     }
     for (const auto& [track_id, leaf] : leaves) {
@@ -424,11 +425,11 @@ class TestArchive : public testing::Test {
     if (publish_) Publish();
   }
 
-  Record AccessRecord() {
+  Record AccessRecord(int64_t record_time_us = 1) {
     const auto envelope = seal::SealEnvelope(
         config_, stored::v1::KEY_CLASS_METADATA, "access", "who and why");
     stored::v1::Access header;
-    header.set_record_time_us(1);
+    header.set_record_time_us(record_time_us);
     header.set_commitment(evidence::AccessCommitment("who and why"));
     return {RecordType::kAccess, header.SerializeAsString(),
             envelope->SerializeAsString()};
@@ -444,6 +445,7 @@ class TestArchive : public testing::Test {
     options.data_share = data_share;
     options.against = against_;
     options.threads = 2;
+    options.seed = seed_;
     if (with_keys) {
       for (const seal::KeyPair& key : keys_)
         options.keys.push_back(key.Clone());
@@ -512,6 +514,7 @@ class TestArchive : public testing::Test {
   const seal::SigningKey source_key_ = seal::SigningKey::Generate();
   // Whether a checkpoint is signed after all that is appended.
   bool publish_ = true;
+  uint64_t seed_ = 0;
   std::string dir_;
   stored::v1::ArchiveConfig config_;
   std::vector<seal::KeyPair> keys_;

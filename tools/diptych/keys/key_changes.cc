@@ -17,11 +17,14 @@
 #include "archiver/base/limits.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/evidence/digest.h"
+#include "archiver/evidence/publisher.h"
+#include "archiver/evidence/source_statement.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/log_store.h"
 #include "archiver/log/open_sessions.h"
 #include "archiver/log/record.h"
 #include "archiver/seal/key_file.h"
+#include "archiver/seal/signing.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
@@ -79,7 +82,28 @@ absl::StatusOr<std::unique_ptr<KeyChanges>> KeyChanges::Open(
   uint64_t skipped = 0;
   ASSIGN_OR_RETURN(changes->open_sessions_,
                    log::RecoverOpenSessions(*changes->log_reader_, &skipped));
+  RETURN_IF_ERROR(changes->OpenTree(file_system, archive_id));
   return changes;
+}
+
+absl::Status KeyChanges::OpenTree(base::FileSystem* file_system,
+                                  const base::Uuid& archive_id) {
+  if (!config_.has_log_key()) return absl::OkStatus();
+  const std::string path = absl::StrCat(data_dir_, "/tls/log.key");
+  ASSIGN_OR_RETURN(seal::SigningKey key, seal::ReadSigningKey(path));
+  if (key.public_key() != config_.log_key().public_key()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        path, " is not the key that archive.textproto names as the log's"));
+  }
+  ASSIGN_OR_RETURN(tree_,
+                   evidence::TreePublisher::Open(
+                       {.file_system = file_system,
+                        .directory = absl::StrCat(data_dir_, "/tlog"),
+                        .origin = evidence::LogOrigin(archive_id.ToString()),
+                        .log = log_reader_.get(),
+                        .durable_end = log_store_->durable_end()},
+                       std::move(key)));
+  return absl::OkStatus();
 }
 
 absl::Status KeyChanges::Replace(const stored::v1::ArchiveConfig& config) {
@@ -122,7 +146,12 @@ absl::Status KeyChanges::AppendKeysChanged(stored::v1::KeysChanged changed) {
   }
   records.push_back(
       {log::RecordType::kKeysChanged, changed.SerializeAsString(), ""});
-  return log_store_->Append(records).status();
+  ASSIGN_OR_RETURN(const std::vector<log::Position> positions,
+                   log_store_->Append(records));
+  for (size_t i = 0; tree_ != nullptr && i < records.size(); ++i) {
+    tree_->OnRecord(records[i], positions[i]);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace diptych::keys

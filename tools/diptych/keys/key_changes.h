@@ -9,6 +9,8 @@
 #include "absl/status/statusor.h"
 #include "archiver/base/clock.h"
 #include "archiver/base/file.h"
+#include "archiver/base/ids.h"
+#include "archiver/evidence/publisher.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/log_store.h"
 #include "archiver/log/open_sessions.h"
@@ -20,11 +22,14 @@ namespace diptych::keys {
 
 // An archive at rest whose keys are being changed: holds its lock, so that no
 // daemon runs meanwhile, and writes to its configuration, key store and log.
-// Each write is durable when it returns. Not thread-safe.
+// Each write is durable when it returns; what the log is told is in a signed
+// checkpoint soon after, and at the latest when this object goes. Not
+// thread-safe.
 class KeyChanges {
  public:
   // Recovers both stores as a daemon's start does. UNAVAILABLE, saying what to
-  // do, if somebody has the archive open; NOT_FOUND if there is none.
+  // do, if somebody has the archive open; NOT_FOUND if there is none. DATA_LOSS
+  // if the log is not the one that its last checkpoint stands for.
   static absl::StatusOr<std::unique_ptr<KeyChanges>> Open(
       const std::string& data_dir,
       base::FileSystem* file_system = base::FileSystem::Real(),
@@ -50,6 +55,9 @@ class KeyChanges {
  private:
   KeyChanges() = default;
 
+  absl::Status OpenTree(base::FileSystem* file_system,
+                        const base::Uuid& archive_id);
+
   std::string data_dir_;
   base::Clock* clock_ = nullptr;
   std::vector<std::string> remarks_;
@@ -59,6 +67,8 @@ class KeyChanges {
   std::unique_ptr<log::LogStore> log_store_;
   std::unique_ptr<log::LogReader> key_reader_;
   std::unique_ptr<log::LogReader> log_reader_;
+  // None in an archive without a key for it.
+  std::unique_ptr<evidence::TreePublisher> tree_;
   // For the snapshot of a new volume. What is written here changes none of it.
   log::OpenSessions open_sessions_;
 };

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
@@ -12,6 +13,7 @@ namespace diptych::verify {
 namespace {
 
 constexpr size_t kHash_digits = 64;
+constexpr size_t kShownPath_bytes = 200;
 constexpr absl::string_view kBetween = "  ";
 
 }  // namespace
@@ -46,8 +48,6 @@ std::string ManifestDifference(absl::string_view manifest_name,
     listed.emplace(line.substr(kHash_digits + kBetween.size()),
                    line.substr(0, kHash_digits));
   }
-  // Names from the list come from outside: only those of files that are there
-  // are said.
   for (const auto& [path, hash] : hashes) {
     const auto found = listed.find(path);
     if (found == listed.end()) {
@@ -57,8 +57,11 @@ std::string ManifestDifference(absl::string_view manifest_name,
       return absl::StrCat(path, ": is not what ", manifest_name, " says");
     }
   }
-  if (listed.size() != hashes.size()) {
-    return absl::StrCat(manifest_name, ": names a file that is not there");
+  for (const auto& [path, hash] : listed) {
+    if (hashes.contains(path)) continue;
+    // Names from the list come from outside.
+    return absl::StrCat(absl::CEscape(path.substr(0, kShownPath_bytes)),
+                        ": is missing (", manifest_name, " names it)");
   }
   return absl::StrCat(manifest_name,
                       ": is not written as this format has it (one line a "

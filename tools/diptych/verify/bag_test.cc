@@ -37,7 +37,7 @@ TEST(BagTest, NamesTheFileThatDiffers) {
             "data/b: m.txt does not name it");
   EXPECT_EQ(ManifestDifference(
                 "m.txt", ManifestText(there) + kHash + "  data/c\n", there),
-            "m.txt: names a file that is not there");
+            "data/c: is missing (m.txt names it)");
   // The same words in another order are another text.
   EXPECT_EQ(ManifestDifference(
                 "m.txt", kHash + "  data/b\n" + kHash + "  data/a\n", there),

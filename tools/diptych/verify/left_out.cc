@@ -146,8 +146,9 @@ void LeftOut::SayChain(VerifyResult* result) const {
   }
   if (!chain_.closed.has_value()) {
     result->missing.push_back(
-        "The session had not been closed when this was exported: what came "
-        "later is not proven here.");
+        "The session's closing is not here: it was still open when this was "
+        "exported, or its closing was left out. What came later is not proven "
+        "here.");
   } else if (!chain_.complete) {
     result->missing.push_back(absl::StrCat(
         chain_.manifests.size(), " of the session's ",

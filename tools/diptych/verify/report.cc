@@ -99,6 +99,8 @@ void AddSummary(const VerifyResult& result, Page* page) {
   page->Pair("Archive", result.archive.ToString());
   page->Pair("Began", TimeText(result.start_time_us));
   page->Pair("This bundle covers", ClipText(result));
+  page->Pair("In microseconds of the session",
+             absl::StrCat(result.from_us, " to ", result.to_us));
   page->Pair("Extent", result.whole_session
                            ? "the whole session; nothing of it is left out"
                            : "a part of the session");

@@ -23,6 +23,7 @@
 #include "tools/diptych/verify/custody.h"
 #include "tools/diptych/verify/disclosures.h"
 #include "tools/diptych/verify/evidence.h"
+#include "tools/diptych/verify/gzip_text.h"
 #include "tools/diptych/verify/log_tree.h"
 #include "tools/diptych/verify/matroska_shape.h"
 #include "tools/diptych/verify/media_reader.h"
@@ -35,7 +36,7 @@
 namespace diptych::verify {
 namespace {
 
-constexpr char kEvidenceFile[] = "data/evidence.json";
+constexpr char kEvidenceFile[] = "data/evidence.json.gz";
 constexpr char kReportFile[] = "data/report.html";
 constexpr char kManifestFile[] = "manifest-sha256.txt";
 constexpr char kTagManifestFile[] = "tagmanifest-sha256.txt";
@@ -154,7 +155,7 @@ absl::Status Verification::CheckNames() const {
   };
   know(evidence_.media_file);
   know("boundary.bin");
-  know("evidence.json");
+  know("evidence.json.gz");
   know("checkpoint");
   know("report.html");
   know(evidence_.opened.proof);
@@ -179,8 +180,15 @@ absl::Status Verification::CheckNames() const {
 
 absl::Status Verification::ReadEvidence() {
   ASSIGN_OR_RETURN(
-      const std::string text,
+      const std::string packed,
       folder_.ReadFile(kEvidenceFile, limits::kMaxEvidenceFile_bytes));
+  const absl::StatusOr<std::string> unpacked =
+      UnpackGzip(packed, limits::kMaxEvidenceFile_bytes);
+  if (unpacked.status().code() == absl::StatusCode::kDataLoss) {
+    return False(kEvidenceFile, unpacked.status().message());
+  }
+  RETURN_IF_ERROR(unpacked.status());
+  const std::string& text = *unpacked;
   ASSIGN_OR_RETURN(evidence_, ParseEvidence(text));
   result_->archive = evidence_.archive;
   result_->session = evidence_.session;

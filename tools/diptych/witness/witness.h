@@ -1,5 +1,5 @@
-#ifndef TOOLS_DIPTYCH_WITNESS_H_
-#define TOOLS_DIPTYCH_WITNESS_H_
+#ifndef TOOLS_DIPTYCH_WITNESS_WITNESS_H_
+#define TOOLS_DIPTYCH_WITNESS_WITNESS_H_
 
 #include <cstdint>
 #include <functional>
@@ -82,4 +82,4 @@ class Witness {
 
 }  // namespace diptych::cli
 
-#endif  // TOOLS_DIPTYCH_WITNESS_H_
+#endif  // TOOLS_DIPTYCH_WITNESS_WITNESS_H_

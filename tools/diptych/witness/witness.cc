@@ -1,4 +1,4 @@
-#include "tools/diptych/witness.h"
+#include "tools/diptych/witness/witness.h"
 
 #include <cstdint>
 #include <memory>
