@@ -245,6 +245,8 @@ def main():
             if not arguments.fast:
                 run_python("e2e", arguments.only, tally)
                 run_python("fault", arguments.only, tally)
+                run_python("mustfail", arguments.only, tally)
+                run_python("independent", arguments.only, tally)
                 run_python("interop", arguments.only, tally)
     finally:
         if os.environ.get("CI"):

@@ -395,4 +395,23 @@ absl::StatusOr<std::unique_ptr<TreePublisher>> TreePublisher::Open(
   return std::make_unique<Publisher>(options, std::move(key), std::move(tree));
 }
 
+log::Position SignedUntil(base::FileSystem* file_system,
+                          const std::string& directory,
+                          const std::string& origin,
+                          const std::string& public_key) {
+  const absl::StatusOr<std::string> text =
+      ReadTreeFile(file_system, absl::StrCat(directory, "/", kCheckpointFile),
+                   limits::kMaxCheckpoint_bytes);
+  if (!text.ok()) return 0;
+  const absl::StatusOr<SignedCheckpoint> opened =
+      SignedCheckpoint::Open(*text, {.name = origin,
+                                     .type = NoteKeyType::kEd25519,
+                                     .public_key = public_key});
+  if (!opened.ok() || opened->checkpoint.size == 0) return 0;
+  TileTree tree(file_system, directory, opened->checkpoint.size);
+  const absl::StatusOr<LogLeaf> leaf = tree.Leaf(opened->checkpoint.size - 1);
+  // Past its first byte, so that a bad frame of its own counts.
+  return leaf.ok() ? leaf->position + 1 : 0;
+}
+
 }  // namespace diptych::evidence

@@ -15,10 +15,10 @@
 
 namespace diptych::evidence {
 
-// Keeps the log tree and signs its checkpoints (FORMAT.md, "The log tree"): with
-// news at least every limits::kCheckpointEvery, in the order tiles, sync, read
-// back, consistency with the last checkpoint, signature. Has two threads of its
-// own, one that publishes and one that answers. Thread-safe.
+// Keeps the log tree and signs its checkpoints (FORMAT.md, "The log tree"):
+// with news at least every limits::kCheckpointEvery, in the order tiles, sync,
+// read back, consistency with the last checkpoint, signature. Has two threads
+// of its own, one that publishes and one that answers. Thread-safe.
 //
 // An error of its disk is said once, and tried again every limits::kTreeRetry;
 // meanwhile checkpoints lag and nothing else suffers.
@@ -68,6 +68,15 @@ class TreePublisher : public LeafProver {
   // told to it afterwards.
   virtual void Stop() = 0;
 };
+
+// The log is known to be durable up to here: into the record of the last leaf
+// that was signed, so far as the tree in `directory` can be read; else 0. To be
+// asked before the log is opened for writing, which takes a bad end for torn.
+// `origin` and `public_key` are the log key's.
+log::Position SignedUntil(base::FileSystem* file_system,
+                          const std::string& directory,
+                          const std::string& origin,
+                          const std::string& public_key);
 
 }  // namespace diptych::evidence
 

@@ -9,6 +9,7 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/status.h>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -108,6 +109,8 @@ absl::StatusOr<std::string> TransparencyService::FindCheckpoint(
     const api::v1::GetCheckpointRequest& request) const {
   base::Clock* const clock = base::Clock::Real();
   const absl::Duration end = clock->Monotonic() + limits::kCheckpointWait;
+  const bool too_many = ++waiting_ > limits::kMaxCheckpointWaiters;
+  const auto done = absl::MakeCleanup([this] { --waiting_; });
   for (;;) {
     absl::StatusOr<SignedCheckpoint> latest = Latest();
     const bool none_yet = absl::IsNotFound(latest.status());
@@ -125,6 +128,10 @@ absl::StatusOr<std::string> TransparencyService::FindCheckpoint(
       return latest->note.ToText();
     }
     if (request.wait_size() == 0) return latest.status();
+    if (too_many) {
+      return absl::ResourceExhaustedError(
+          "too many wait for a checkpoint; ask again in a moment");
+    }
     if (stopping_) return absl::UnavailableError("the server is stopping");
     if (context->IsCancelled()) return absl::CancelledError("cancelled");
     if (clock->Monotonic() >= end) {

@@ -86,6 +86,8 @@ class TransparencyService final : public api::v1::Transparency::Service {
   const NoteKey log_key_;
   TreeAdditions additions_;
   std::atomic<bool> stopping_ = false;
+  // Calls that wait for a checkpoint; each occupies a thread of the server.
+  mutable std::atomic<int> waiting_ = 0;
 };
 
 }  // namespace diptych::evidence

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "archiver/base/clock.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/file.h"
 #include "archiver/base/limits.h"
@@ -34,7 +35,8 @@ constexpr absl::string_view kStampSuffix = ".tsr";
 
 }  // namespace
 
-TreeAdditions::TreeAdditions(Options options) : options_(std::move(options)) {}
+TreeAdditions::TreeAdditions(Options options, base::Clock* clock)
+    : options_(std::move(options)), clock_(clock) {}
 
 absl::StatusOr<SignedCheckpoint> TreeAdditions::OpenOwn(
     absl::string_view note) const {
@@ -117,10 +119,14 @@ absl::Status TreeAdditions::AddCosignature(absl::string_view note) {
     ASSIGN_OR_RETURN(const SignedCheckpoint kept,
                      SignedCheckpoint::Open(*text, options_.log_key));
     ASSIGN_OR_RETURN(const Lines kept_lines, LinesOf(kept));
-    if (std::pair(kept_lines.size(), kept.checkpoint.size) >=
-        std::pair(all.size(), size)) {
-      return absl::OkStatus();
-    }
+    // The one with more lines stays, but not for ever: a witness that is gone
+    // must not stand in the way of those that are there.
+    const bool better = std::pair(all.size(), size) >
+                        std::pair(kept_lines.size(), kept.checkpoint.size);
+    const bool instead =
+        size > kept.checkpoint.size &&
+        clock_->Monotonic() - kept_since_ > limits::kWitnessesWait;
+    if (!better && !instead) return absl::OkStatus();
   }
   SignedNote cosigned = {.text = added.note.text, .signatures = {}};
   for (const NoteSignature& line : added.note.signatures) {
@@ -133,6 +139,7 @@ absl::Status TreeAdditions::AddCosignature(absl::string_view note) {
   for (const auto& [witness, line] : all) cosigned.signatures.push_back(line);
   RETURN_IF_ERROR(
       base::ReplaceFile(options_.file_system, path, cosigned.ToText()));
+  kept_since_ = clock_->Monotonic();
   return options_.file_system->SyncDirectory(options_.directory);
 }
 

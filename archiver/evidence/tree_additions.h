@@ -10,6 +10,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "archiver/base/clock.h"
 #include "archiver/base/file.h"
 #include "archiver/base/mutex.h"
 #include "archiver/evidence/checkpoint.h"
@@ -32,10 +34,13 @@ class TreeAdditions {
     std::vector<NoteKey> witnesses;
   };
 
-  explicit TreeAdditions(Options options);
+  // Its clock must outlive it.
+  explicit TreeAdditions(Options options,
+                         base::Clock* clock = base::Clock::Real());
 
   // Takes a checkpoint with the lines of one or more witnesses. `cosigned` is
-  // the one that most of them have signed, and of those the latest.
+  // the one that most of them have signed, and of those the latest; one that is
+  // older than limits::kWitnessesWait gives way to any later one.
   // INVALID_ARGUMENT if it is no checkpoint or no known witness's line is in
   // it, DATA_LOSS if a signature is false, FAILED_PRECONDITION if the log has
   // not come so far, DATA_LOSS (and a line of the log) if the log's key has
@@ -67,6 +72,10 @@ class TreeAdditions {
   // By size, so that witnesses who come one after the other are brought
   // together; the latest kPending sizes.
   std::map<uint64_t, Lines> pending_ ABSL_GUARDED_BY(mutex_);
+  // When this process put `cosigned` in its place.
+  absl::Duration kept_since_ ABSL_GUARDED_BY(mutex_) =
+      -absl::InfiniteDuration();
+  base::Clock* const clock_;
 };
 
 // Sizes of the checkpoints in DIR/tlog that have a time stamp, smallest first.

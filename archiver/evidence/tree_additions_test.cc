@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "archiver/base/fake_clock.h"
 #include "archiver/base/faulty_file.h"
 #include "archiver/base/limits.h"
 #include "archiver/evidence/checkpoint.h"
@@ -48,11 +49,13 @@ class TreeAdditionsTest : public testing::Test {
   }
 
   void NewAdditions() {
-    additions_ = std::make_unique<TreeAdditions>(TreeAdditions::Options{
-        .file_system = &files_,
-        .directory = kTree,
-        .log_key = {.name = kOrigin, .public_key = log_key_.public_key()},
-        .witnesses = {Witness("w1", '1'), Witness("w2", '2')}});
+    additions_ = std::make_unique<TreeAdditions>(
+        TreeAdditions::Options{
+            .file_system = &files_,
+            .directory = kTree,
+            .log_key = {.name = kOrigin, .public_key = log_key_.public_key()},
+            .witnesses = {Witness("w1", '1'), Witness("w2", '2')}},
+        &clock_);
   }
 
   static NoteKey Witness(const std::string& name, char key) {
@@ -105,6 +108,7 @@ class TreeAdditionsTest : public testing::Test {
   }
 
   base::FaultyFileSystem files_;
+  base::FakeClock clock_;
   const seal::SigningKey log_key_;
   std::vector<std::string> hashes_;
   std::unique_ptr<TreeAdditions> additions_;
@@ -136,6 +140,18 @@ TEST_F(TreeAdditionsTest, TheLatestOfAsManyIsKept) {
   Grow(6);
   ASSERT_TRUE(additions_->AddCosignature(Cosigned(6, "w1", '1')).ok());
   EXPECT_THAT(Kept(), ElementsAre("6", kOrigin, "w1"));
+}
+
+TEST_F(TreeAdditionsTest, AWitnessThatIsGoneDoesNotStandInTheWay) {
+  ASSERT_TRUE(additions_->AddCosignature(Cosigned(3, "w1", '1')).ok());
+  ASSERT_TRUE(additions_->AddCosignature(Cosigned(3, "w2", '2')).ok());
+  Grow(5);
+  clock_.Advance(limits::kWitnessesWait);
+  ASSERT_TRUE(additions_->AddCosignature(Cosigned(5, "w1", '1')).ok());
+  EXPECT_THAT(Kept(), ElementsAre("3", kOrigin, "w1", "w2"));
+  clock_.Advance(absl::Seconds(1));
+  ASSERT_TRUE(additions_->AddCosignature(Cosigned(5, "w1", '1')).ok());
+  EXPECT_THAT(Kept(), ElementsAre("5", kOrigin, "w1"));
 }
 
 TEST_F(TreeAdditionsTest, RefusesForgedCosignatures) {

@@ -230,7 +230,7 @@ absl::Status LocalLogStore::Recover(RecoveryReport* report) {
   if (volumes.empty()) return absl::OkStatus();
 
   const VolumeInfo& last = volumes.back();
-  Position max_durable_before = 0;
+  Position max_durable_before = options_.known_durable;
   bool only_header = true;
   std::vector<Damage> damages;
   ASSIGN_OR_RETURN(

@@ -59,6 +59,9 @@ struct LocalLogStoreOptions {
   uint64_t volume_max_bytes = 0;
   // Free space of the disk that is left alone: under it no more is taken.
   uint64_t floor_bytes = 0;
+  // Everything before this was durable, as somebody else knows: what is bad
+  // there is damage and no torn tail.
+  Position known_durable = 0;
 };
 
 // Opens a store of local volume files: looks at the last volume, moves a torn

@@ -39,14 +39,15 @@ class LogTest : public testing::Test {
   void TearDown() override { std::filesystem::remove_all(root_); }
 
   absl::StatusOr<std::unique_ptr<LogStore>> TryOpen(
-      uint64_t volume_max_bytes = 1 << 20) {
+      uint64_t volume_max_bytes = 1 << 20, Position known_durable = 0) {
     report_ = RecoveryReport();
     return OpenLocalLogStore(base::FileSystem::Real(), base::Clock::Real(),
                              {.directory = volumes(),
                               .lost_and_found = root_ + "/lost+found",
                               .archive_id = archive_,
                               .store = "log",
-                              .volume_max_bytes = volume_max_bytes},
+                              .volume_max_bytes = volume_max_bytes,
+                              .known_durable = known_durable},
                              &report_);
   }
   std::unique_ptr<LogStore> Open(uint64_t volume_max_bytes = 1 << 20) {
@@ -103,6 +104,26 @@ class LogTest : public testing::Test {
   const base::Uuid archive_ = base::Uuid::Random();
   RecoveryReport report_;
 };
+
+TEST_F(LogTest, WhatWasSignedIsNoTornTail) {
+  std::vector<Position> positions;
+  {
+    auto store = Open();
+    // One batch: of itself the log can't tell that it was durable.
+    positions = *store->Append({{RecordType::kChunk, "one", "body"},
+                                {RecordType::kSegment, "two", ""}});
+  }
+  FlipByte(LastVolume(), positions[1] - 1);
+  auto store = TryOpen(1 << 20, /*known_durable=*/positions[1] + 1);
+  ASSERT_TRUE(store.ok()) << store.status();
+  ASSERT_EQ(report_.damages.size(), 1u);
+  EXPECT_TRUE(report_.damages[0].was_durable);
+  EXPECT_TRUE(report_.moved_aside.empty());
+  EXPECT_THAT(ScanAll().headers, testing::ElementsAre("two"));
+  // And it goes on behind it, in a volume of its own.
+  ASSERT_TRUE((*store)->Append({{RecordType::kSegment, "three", ""}}).ok());
+  EXPECT_THAT(ScanAll().headers, testing::ElementsAre("two", "three"));
+}
 
 TEST_F(LogTest, WhatWasAppendedIsReadBackAfterReopen) {
   std::vector<Position> positions;

@@ -63,6 +63,7 @@ SigningKey SigningKey::FromSeed(SecretKey seed) {
   crypto_sign_seed_keypair(reinterpret_cast<uint8_t*>(public_key.data()),
                            secret.data(), seed.data());
   sodium_memzero(secret.data(), secret.size());
+  WipeStack();
   return SigningKey(std::move(seed), std::move(public_key));
 }
 
@@ -91,6 +92,7 @@ std::string SigningKey::Sign(absl::string_view message) const {
   crypto_sign_detached(reinterpret_cast<uint8_t*>(signature.data()), nullptr,
                        Bytes(message), message.size(), secret.data());
   sodium_memzero(secret.data(), secret.size());
+  WipeStack();
   return signature;
 }
 

@@ -2,6 +2,7 @@
 // commitments, digests and what gateways sign, also across a crash.
 
 #include <cstdint>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
@@ -446,6 +447,85 @@ TEST_F(EvidenceTest, WhatTheGatewayDidNotSendIsRefused) {
   EXPECT_EQ(Reason(session->OnNotes(sink, notes)), "SOURCE_MISMATCH");
   EXPECT_TRUE(
       Headers<stored::v1::SourceDigest>(RecordType::kSourceDigest).empty());
+}
+
+TEST_F(EvidenceTest, WhatIsSignedLiesAheadOfItsSignature) {
+  const auto sink = std::make_shared<FakeSink>();
+  const auto session = Open(sink, {SIDE_RESIDENT, SIDE_CLERK});
+  // Less than a chunk: nothing is cut yet.
+  Send(session.get(), sink, SIDE_RESIDENT, 1, 10);
+  ASSERT_TRUE(session->OnNotes(sink, Signed(SIDE_RESIDENT, 1, 1, 10)).ok());
+  sink->WaitNotesDurable(SIDE_RESIDENT, 1);
+  uint64_t stored = 0;
+  for (const StoredRecord& record : Log()) {
+    if (record.type == RecordType::kChunk) {
+      stored = Parse<stored::v1::Chunk>(record).sides(0).last_sequence();
+    }
+    if (record.type == RecordType::kSourceDigest) {
+      EXPECT_EQ(stored, 10u);
+      stored = 0;
+    }
+  }
+  EXPECT_EQ(stored, 0u) << "no statement was stored";
+}
+
+TEST_F(EvidenceTest, OneSideCantSignTheOthersTrack) {
+  const auto sink = std::make_shared<FakeSink>();
+  const auto session = Open(sink, {SIDE_RESIDENT, SIDE_CLERK});
+  Send(session.get(), sink, SIDE_RESIDENT, 1, 100);
+  Send(session.get(), sink, SIDE_CLERK, 1, 100);
+  api::v1::Notes notes = Signed(SIDE_CLERK, 1, 1, 60);
+  api::v1::SourceDigest* digest =
+      notes.mutable_notes(0)->mutable_source_digest();
+  digest->set_track_id(SIDE_RESIDENT);
+  Sign(source_key_, digest, SIDE_CLERK);
+  EXPECT_EQ(Reason(session->OnNotes(sink, notes)), "BAD_NOTE");
+  // And a false one takes nothing from the true one after it.
+  notes = Signed(SIDE_RESIDENT, 1, 1, 60);
+  digest = notes.mutable_notes(0)->mutable_source_digest();
+  (*digest->mutable_root())[0] ^= 1;
+  Sign(source_key_, digest, SIDE_RESIDENT);
+  EXPECT_EQ(Reason(session->OnNotes(sink, notes)), "SOURCE_MISMATCH");
+  EXPECT_TRUE(session->OnNotes(sink, Signed(SIDE_RESIDENT, 1, 1, 60)).ok());
+}
+
+TEST_F(EvidenceTest, ADamagedRecordDoesNotEndItsSession) {
+  auto sink = std::make_shared<FakeSink>();
+  auto session = Open(sink, {SIDE_RESIDENT, SIDE_CLERK});
+  ASSERT_TRUE(
+      session->OnNotes(sink, MakeTag(SIDE_RESIDENT, 1, 0, "resident", "r"))
+          .ok());
+  sink->WaitNotesDurable(SIDE_RESIDENT, 1);
+  log::Position damaged = 0;
+  for (const StoredRecord& record : Log()) {
+    if (record.type == RecordType::kNotes) damaged = record.end - 1;
+  }
+  // Behind it, so that it is damage and no torn tail.
+  Send(session.get(), sink, SIDE_RESIDENT, 1, 60);
+  session->Drain();
+  sink->WaitDurable(SIDE_RESIDENT, 60);
+  session.reset();
+  StopWriter();
+  {
+    std::fstream volume(root_ + "/log/0000000000000000.vol",
+                        std::ios::in | std::ios::out | std::ios::binary);
+    volume.seekg(static_cast<std::streamoff>(damaged));
+    const char byte = static_cast<char>(volume.get() ^ 1);
+    volume.seekp(static_cast<std::streamoff>(damaged));
+    volume.put(byte);
+  }
+  StartWriter();
+  sink = std::make_shared<FakeSink>();
+  session = Open(sink, {SIDE_RESIDENT, SIDE_CLERK});
+  ASSERT_NE(session, nullptr);
+  Send(session.get(), sink, SIDE_RESIDENT, 61, 80);
+  ASSERT_TRUE(session
+                  ->OnClose(sink,
+                            MakeClose({{SIDE_RESIDENT, 80}, {SIDE_CLERK, 0}},
+                                      {{SIDE_RESIDENT, 1}}),
+                            {})
+                  .ok());
+  EXPECT_EQ(sink->WaitReceipt().sides(0).packets(), 80u);
 }
 
 TEST_F(EvidenceTest, AReceiptWaitsForItsProof) {

@@ -109,7 +109,8 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
                             .reserve_bytes = reserve_bytes});
 
   const auto open_store = [&](const std::string& folder,
-                              const std::string& store)
+                              const std::string& store,
+                              log::Position known_durable)
       -> absl::StatusOr<std::unique_ptr<log::LogStore>> {
     log::RecoveryReport report;
     auto opened = log::OpenLocalLogStore(
@@ -119,13 +120,19 @@ absl::Status WriterImpl::Run(const DaemonOptions& options) {
          .archive_id = archive_id,
          .store = store,
          .volume_max_bytes = limits::kVolumeMax_bytes,
-         .floor_bytes = DiskFloor(reserve_bytes)},
+         .floor_bytes = DiskFloor(reserve_bytes),
+         .known_durable = known_durable},
         &report);
     ReportRecovery(store, report);
     return opened;
   };
-  ASSIGN_OR_RETURN(key_store_, open_store("keystore", "keys"));
-  ASSIGN_OR_RETURN(log_store_, open_store("volumes", "log"));
+  ASSIGN_OR_RETURN(key_store_, open_store("keystore", "keys", 0));
+  ASSIGN_OR_RETURN(
+      log_store_, open_store("volumes", "log",
+                             evidence::SignedUntil(
+                                 files, absl::StrCat(options.data_dir, "/tlog"),
+                                 evidence::LogOrigin(archive_id.ToString()),
+                                 archive_.log_key().public_key())));
   log_reader_ = std::make_unique<log::LogReader>(
       files, absl::StrCat(options.data_dir, "/volumes"));
   uint64_t skipped = 0;

@@ -51,8 +51,9 @@ absl::StatusOr<std::unique_ptr<KeyChanges>> KeyChanges::Open(
                    base::Uuid::FromBytes(changes->config_.archive_id()));
 
   const auto open_store =
-      [&](const char* folder,
-          const char* store) -> absl::StatusOr<std::unique_ptr<log::LogStore>> {
+      [&](const char* folder, const char* store,
+          log::Position known_durable)
+      -> absl::StatusOr<std::unique_ptr<log::LogStore>> {
     log::RecoveryReport report;
     auto opened = log::OpenLocalLogStore(
         file_system, clock,
@@ -61,7 +62,8 @@ absl::StatusOr<std::unique_ptr<KeyChanges>> KeyChanges::Open(
          .archive_id = archive_id,
          .store = store,
          .volume_max_bytes = limits::kVolumeMax_bytes,
-         .floor_bytes = limits::kDiskFloor_bytes},
+         .floor_bytes = limits::kDiskFloor_bytes,
+         .known_durable = known_durable},
         &report);
     for (const log::Damage& damage : report.damages) {
       changes->remarks_.push_back(absl::StrCat(
@@ -73,8 +75,12 @@ absl::StatusOr<std::unique_ptr<KeyChanges>> KeyChanges::Open(
     }
     return opened;
   };
-  ASSIGN_OR_RETURN(changes->key_store_, open_store("keystore", "keys"));
-  ASSIGN_OR_RETURN(changes->log_store_, open_store("volumes", "log"));
+  ASSIGN_OR_RETURN(changes->key_store_, open_store("keystore", "keys", 0));
+  ASSIGN_OR_RETURN(changes->log_store_, open_store("volumes", "log",
+                              evidence::SignedUntil(
+                                  file_system, absl::StrCat(data_dir, "/tlog"),
+                                  evidence::LogOrigin(archive_id.ToString()),
+                                  changes->config_.log_key().public_key())));
   changes->key_reader_ = std::make_unique<log::LogReader>(
       file_system, absl::StrCat(data_dir, "/keystore"));
   changes->log_reader_ = std::make_unique<log::LogReader>(
