@@ -85,7 +85,7 @@ class Publisher final : public TreePublisher {
   bool HasNews() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return scan_until_.has_value() || !queue_.empty();
   }
-  void Answer(std::vector<Waiter> waiters) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Answer(const std::vector<Waiter>& waiters) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Leaves that come next, if none are at hand.
   absl::Status TakeLeaves() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -158,9 +158,10 @@ void Publisher::AwaitProof(log::Position position, Done done) {
            .deadline = clock_->Monotonic() + limits::kReceiptProofWait,
            .done = std::move(done)});
       answerable_.NotifyOne();
+      return;
     }
   }
-  if (!refused.ok()) done(refused);
+  done(refused);
 }
 
 std::optional<TreePublisher::Latest> Publisher::latest() const {
@@ -251,11 +252,11 @@ void Publisher::AnswerLoop() {
       }
       last = published_all_;
     }
-    Answer(std::move(taken));
+    Answer(taken);
   }
 }
 
-void Publisher::Answer(std::vector<Waiter> waiters) {
+void Publisher::Answer(const std::vector<Waiter>& waiters) {
   if (waiters.empty()) return;
   std::optional<Latest> latest;
   std::optional<log::Position> covered;

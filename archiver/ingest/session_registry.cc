@@ -43,7 +43,6 @@ namespace {
 
 using google::protobuf::util::TimeUtil;
 using log::Record;
-using log::RecordType;
 
 // What protobuf's Timestamp can hold from 1970 on.
 bool IsPlausible(const google::protobuf::Timestamp& time) {

@@ -87,13 +87,23 @@ class Discloser {
  private:
   struct Attachment {
     std::string file;
+    // Whose event it is of.
+    stored::v1::Side side = stored::v1::SIDE_UNSPECIFIED;
     // By offset.
     std::map<uint64_t, RecordRef> parts;
   };
 
   bool InRange(int64_t at_us) const {
     return scope_.whole_session ||
-           (scope_.from_us <= at_us && at_us < scope_.to_us);
+           ((scope_.from_start || scope_.from_us <= at_us) &&
+            (scope_.to_end || at_us <= scope_.to_us));
+  }
+  bool IsShown(const stored::v1::Note& note, stored::v1::Side side) const {
+    // Tags say what session it is.
+    if (scope_.whole_session || note.has_tag()) return true;
+    if (!scope_.sides.contains(side) || !InRange(note.at_us())) return false;
+    return !note.has_clock_anchor() ||
+           scope_.tracks.contains(note.clock_anchor().track_id());
   }
   void Add(const log::StoredRecord& record);
   absl::Status AddSpan(const RecordRef& ref);
@@ -157,14 +167,12 @@ absl::Status Discloser::AddNotes(const RecordRef& ref) {
       list.notes_size() != header.commitments_size()) {
     return OtherThan(record, "has other notes than it commits to");
   }
-  const bool shown =
-      scope_.whole_session || scope_.segments.contains(header.segment()) ||
-      std::any_of(list.notes().begin(), list.notes().end(),
-                  [](const auto& note) { return !note.has_clock_anchor(); });
-  if (!shown) return absl::OkStatus();
   const auto side = static_cast<uint8_t>(header.side());
+  bool any = false;
   for (int i = 0; i < list.notes_size(); ++i) {
     const stored::v1::Note& note = list.notes(i);
+    if (!IsShown(note, header.side())) continue;
+    any = true;
     DisclosedNote disclosed;
     disclosed.record = ref.position;
     disclosed.at = static_cast<uint32_t>(i);
@@ -180,15 +188,16 @@ absl::Status Discloser::AddNotes(const RecordRef& ref) {
     }
     disclosed_.notes.push_back(std::move(disclosed));
     const stored::v1::Event& event = note.event();
-    if (event.attachment_id() != 0 && InRange(note.at_us())) {
+    if (event.attachment_id() != 0) {
       attachments_.try_emplace(
           event.attachment_id(),
           Attachment{absl::StrCat("attachments/", event.attachment_id(), "-",
                                   AttachmentName(event)),
+                     header.side(),
                      {}});
     }
   }
-  Add(record);
+  if (any) Add(record);
   return absl::OkStatus();
 }
 
@@ -198,7 +207,8 @@ absl::Status Discloser::SortPart(const RecordRef& ref) {
                    HeaderOf<stored::v1::AttachmentPart>(record, *session_));
   if (scope_.whole_session) Add(record);
   const auto attachment = attachments_.find(header.attachment_id());
-  if (attachment != attachments_.end()) {
+  if (attachment != attachments_.end() &&
+      attachment->second.side == header.side()) {
     // One that was sent twice: the first counts.
     attachment->second.parts.try_emplace(header.offset(), ref);
   }

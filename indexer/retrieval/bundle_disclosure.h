@@ -65,11 +65,13 @@ struct DisclosureScope {
   bool whole_session = false;
   int64_t from_us = 0;
   int64_t to_us = 0;
+  // Nobody asked for a beginning, or an end: what has a time before `from_us`,
+  // or after `to_us`, is in the range too.
+  bool from_start = false;
+  bool to_end = false;
   std::set<uint32_t> tracks;
   std::set<stored::v1::Side> sides;
   std::set<uint32_t> spans;
-  // Of the clip.
-  std::set<uint32_t> segments;
   // SourceDigest records that sign the clip's packets.
   std::set<log::Position> statements;
 };
@@ -84,11 +86,13 @@ NamedBy NameRecords(const SessionRecords& records);
 absl::StatusOr<std::map<uint32_t, std::vector<SignedRun>>> ReadStatements(
     const SessionRecords& records, const SessionReader& session);
 
-// Opens what `scope` says and compares it with the commitments in the log.
-// `chunks` are all of the session that a manifest names. Attachments are handed
-// to `write_file` (a path below attachments/, an offset, bytes) while they are
-// read. Errors as SessionReader; DATA_LOSS, with the place, for a body that is
-// not what its header commits to.
+// Opens what `scope` says and compares it with the commitments in the log: of a
+// clip all tags, and of events, attachments and clock anchors those of its
+// sides in its range. Other notes stay what they are in their record,
+// commitments. `chunks` are all of the session that a manifest names.
+// Attachments are handed to `write_file` (a path below attachments/, an offset,
+// bytes) while they are read. Errors as SessionReader; DATA_LOSS, with the
+// place, for a body that is not what its header commits to.
 using WriteAttachment = std::function<absl::Status(
     const std::string& path, uint64_t offset, absl::string_view bytes)>;
 absl::StatusOr<Disclosure> Disclose(const DisclosureScope& scope,

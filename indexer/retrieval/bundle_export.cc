@@ -311,16 +311,15 @@ absl::Status Exporter::Disclose() {
   scope.whole_session = plan_.whole_session;
   scope.from_us = plan_.from_us;
   scope.to_us = plan_.to_us;
+  scope.from_start = !request_.range.from_us.has_value();
+  scope.to_end = !request_.range.to_us.has_value();
   for (const stored::v1::Track& track : plan_.tracks) {
     scope.tracks.insert(track.track_id());
     scope.sides.insert(track.side());
   }
   for (const ChunkRef& chunk : plan_.chunks) scope.spans.insert(chunk.span);
   for (const TrackClip& clip : evidence_.clips) {
-    for (const PairRun& run : clip.runs) {
-      scope.spans.insert(run.span);
-      scope.segments.insert(run.segment);
-    }
+    for (const PairRun& run : clip.runs) scope.spans.insert(run.span);
     for (const SourceRun& run : clip.sources) {
       if (run.record) scope.statements.insert(*run.record);
     }
@@ -440,8 +439,8 @@ absl::Status Exporter::Prove() {
     RETURN_IF_ERROR(ProveLeaf(RecordType::kSessionClosed, "closed", &proofs,
                               &*evidence_.closed));
   }
-  // What a time stamp says of the clip it says of all that came before the
-  // access.
+  // One that does not have all of this says nothing of the clip. It may lack
+  // the access: that is later than what it is of.
   ASSIGN_OR_RETURN(const std::vector<Anchor> anchors,
                    proofs.Anchors(proofs.last_leaf()));
   RETURN_IF_ERROR(

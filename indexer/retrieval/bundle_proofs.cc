@@ -106,6 +106,8 @@ absl::StatusOr<BundleProofs> BundleProofs::Await(const LogTree& tree,
         return BundleProofs(tree, std::move(cosigned->text), cosigned->size);
       }
     }
+    // Witnesses that have never signed are not waited for.
+    if (cosigned.status().code() == absl::StatusCode::kNotFound) break;
     if (absl::Now() >= cosigned_until) break;
     absl::SleepFor(limits::kBundlePoll);
   }
@@ -150,7 +152,7 @@ absl::StatusOr<std::vector<Anchor>> BundleProofs::Anchors(uint64_t leaf) {
   std::vector<Anchor> anchors;
   const absl::StatusOr<Note> cosigned =
       ReadNote(tree_, evidence::kCosignedFile);
-  if (cosigned.ok() && cosigned->text != checkpoint_ && cosigned->size > 0 &&
+  if (cosigned.ok() && cosigned->text != checkpoint_ && cosigned->size > leaf &&
       cosigned->size <= tiles_->size()) {
     ASSIGN_OR_RETURN(Anchor anchor,
                      MakeAnchor(cosigned->text, cosigned->size, ""));
@@ -165,21 +167,16 @@ absl::StatusOr<std::vector<Anchor>> BundleProofs::Anchors(uint64_t leaf) {
     for (absl::string_view name : *names) {
       uint64_t size = 0;
       if (absl::ConsumeSuffix(&name, ".tsr") && absl::SimpleAtoi(name, &size) &&
-          size > 0 && size <= tiles_->size()) {
+          size > leaf && size <= tiles_->size()) {
         sizes.push_back(size);
       }
     }
   }
   std::sort(sizes.begin(), sizes.end());
-  // The earliest that has all of it says most; the latest that has it not says
-  // what was there before.
-  const auto first = std::upper_bound(sizes.begin(), sizes.end(), leaf);
+  // The earliest says most; the latest may be of another authority.
   std::vector<uint64_t> chosen;
-  if (first != sizes.begin()) chosen.push_back(*std::prev(first));
-  if (first != sizes.end()) chosen.push_back(*first);
-  if (first != sizes.end() && std::next(first) != sizes.end()) {
-    chosen.push_back(sizes.back());
-  }
+  if (!sizes.empty()) chosen.push_back(sizes.front());
+  if (sizes.size() > 1) chosen.push_back(sizes.back());
   for (const uint64_t size : chosen) {
     if (anchors.size() >= limits::kMaxBundleAnchors) break;
     // One that is thinned out meanwhile is none.
@@ -190,6 +187,12 @@ absl::StatusOr<std::vector<Anchor>> BundleProofs::Anchors(uint64_t leaf) {
         tree_.file_system, absl::StrCat(folder, "/", size, ".tsr"),
         limits::kMaxTimestamp_bytes);
     if (!note.ok() || !timestamp.ok() || note->size != size) continue;
+    // The cosigned one itself, stamped.
+    if (!anchors.empty() && anchors.front().timestamp.empty() &&
+        anchors.front().checkpoint == note->text) {
+      anchors.front().timestamp = *timestamp;
+      continue;
+    }
     ASSIGN_OR_RETURN(Anchor anchor, MakeAnchor(note->text, size, *timestamp));
     anchors.push_back(std::move(anchor));
   }

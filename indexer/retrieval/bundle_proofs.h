@@ -43,7 +43,8 @@ class BundleProofs {
 
   // Waits until a checkpoint has the leaf whose record begins at `position`: at
   // most limits::kCheckpointWait (then UNAVAILABLE), and besides at most
-  // limits::kCosignatureWait for a cosigned one, if there are witnesses.
+  // limits::kCosignatureWait for a cosigned one, if there are witnesses and one
+  // of them has ever signed.
   static absl::StatusOr<BundleProofs> Await(const LogTree& tree,
                                             log::Position position,
                                             const GoOn& go_on);
@@ -59,9 +60,9 @@ class BundleProofs {
   // The largest leaf that was proven so far.
   uint64_t last_leaf() const { return last_leaf_; }
 
-  // At most limits::kMaxBundleAnchors earlier checkpoints, by size: cosigned if
-  // checkpoint() is not, the earliest time stamp that has all leaves up to
-  // `leaf`, and the latest.
+  // At most limits::kMaxBundleAnchors earlier checkpoints that have all leaves
+  // up to `leaf`: the cosigned one if it is not checkpoint(), the earliest with
+  // a time stamp, and the latest. Each checkpoint comes once.
   absl::StatusOr<std::vector<Anchor>> Anchors(uint64_t leaf);
 
  private:

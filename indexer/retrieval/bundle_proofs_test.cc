@@ -150,6 +150,17 @@ TEST_F(BundleProofsTest, ACosignedCheckpointIsTakenIfItHasTheLeaf) {
   EXPECT_EQ(proofs->checkpoint(), cosigned);
 }
 
+TEST_F(BundleProofsTest, WitnessesThatNeverSignedAreNotWaitedFor) {
+  tree_.witnessed = true;
+  Grow(12);
+  Put("checkpoint", Note(12));
+  const absl::Time begun = absl::Now();
+  const auto proofs = Await(1100);
+  ASSERT_TRUE(proofs.ok()) << proofs.status();
+  EXPECT_LT(absl::Now() - begun, limits::kCosignatureWait);
+  EXPECT_EQ(proofs->checkpoint(), Note(12));
+}
+
 TEST_F(BundleProofsTest, AnOlderCosignedOneIsAnAnchor) {
   tree_.witnessed = true;
   Grow(12);
@@ -186,11 +197,31 @@ TEST_F(BundleProofsTest, TimeStampsAroundTheLeafAreAnchors) {
   ASSERT_TRUE(proofs.ok()) << proofs.status();
   const auto anchors = proofs->Anchors(10);
   ASSERT_TRUE(anchors.ok()) << anchors.status();
-  // The last without the leaf, the first with it, and the latest.
-  ASSERT_EQ(anchors->size(), 3u);
-  EXPECT_EQ((*anchors)[0].timestamp, "stamp of 8");
-  EXPECT_EQ((*anchors)[1].timestamp, "stamp of 15");
-  EXPECT_EQ((*anchors)[2].timestamp, "stamp of 30");
+  // The first that has the leaf, and the latest.
+  ASSERT_EQ(anchors->size(), 2u);
+  EXPECT_EQ((*anchors)[0].timestamp, "stamp of 15");
+  EXPECT_EQ((*anchors)[1].timestamp, "stamp of 30");
+  // Of 30 leaves the last is leaf 29.
+  EXPECT_EQ(proofs->Anchors(29)->size(), 1u);
+  EXPECT_EQ(proofs->Anchors(30)->size(), 0u);
+}
+
+TEST_F(BundleProofsTest, ACosignedCheckpointWithATimeStampIsOneAnchor) {
+  Grow(40);
+  Put("checkpoint", Note(40));
+  const std::string cosigned = Note(15) + "\xe2\x80\x94 witness AAAAAAAA\n";
+  Put("cosigned", cosigned);
+  Put("timestamps/15.checkpoint", cosigned);
+  Put("timestamps/15.tsr", "stamp of 15");
+  auto proofs = Await(3900);
+  ASSERT_TRUE(proofs.ok()) << proofs.status();
+  const auto anchors = proofs->Anchors(14);
+  ASSERT_TRUE(anchors.ok()) << anchors.status();
+  ASSERT_EQ(anchors->size(), 1u);
+  EXPECT_EQ((*anchors)[0].checkpoint, cosigned);
+  EXPECT_EQ((*anchors)[0].timestamp, "stamp of 15");
+  // It has leaf 14 and not leaf 15.
+  EXPECT_EQ(proofs->Anchors(15)->size(), 0u);
 }
 
 TEST_F(BundleProofsTest, ACheckpointThatIsNoneIsNamed) {

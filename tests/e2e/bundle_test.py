@@ -288,6 +288,22 @@ class RecordedSessionTest(BundleFixture):
             # been silent about.
             self.assertNotIn(run["salt"].encode(), text)
 
+    def test_what_was_not_asked_for_stays_hidden(self):
+        """The resident's events and document, early in the session."""
+        late = ["--from", "8s", "--to", "9s"]
+        for side, times in (("resident", []), ("clerk", []), ("clerk", late),
+                            ("both", late)):
+            bundle = self.export(self.archive, self.session, "--side", side,
+                                 *times, name=side + "-".join(times))
+            notes = b"".join(base64.b64decode(n["note"])
+                             for n in bundle.evidence["notes"])
+            shown = side == "resident"
+            self.assertIn(b"C0231", notes)
+            self.assertEqual(b"card_read" in notes, shown)
+            self.assertEqual(b"document_captured" in notes, shown)
+            self.assertEqual("data/attachments/1-document.png" in bundle.files,
+                             shown)
+
     def test_a_clip_shows_no_salt_of_what_it_has_not(self):
         bundle = self.export(self.archive, self.session,
                              "--from", "9s", "--to", "10s", "--side", "clerk")

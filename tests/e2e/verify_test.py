@@ -63,6 +63,8 @@ class VerifyTest(unittest.TestCase):
         exported = command("keys", "export", cls.archive.dir, "-o", cls.keys)
         assert exported.code == 0, str(exported)
         cls.bundle = cls.export("bundle")
+        cls.clip = cls.export("clip", "--from", "3s", "--to", "6s", "--side",
+                              "clerk")
         # What follows needs nothing of the archive.
         cls.archive.stop()
 
@@ -110,7 +112,14 @@ class VerifyTest(unittest.TestCase):
         self.assertIn("as its gateway signed it", done.stdout)
         self.assertIn("No witness cosigned it.", done.stdout)
         self.assertIn("No time stamp is with it.", done.stdout)
-        self.assertIn("proven", done.stderr)
+        self.assertIn("\nproven: ", done.stdout)
+
+    def test_a_clip_is_not_said_to_have_holes(self):
+        done = self.verify(self.clip, "--log-key", self.keys, "--json")
+        self.assertEqual(done.code, 0, str(done))
+        said = [m["text"] for m in done.of_type("missing")]
+        self.assertFalse([t for t in said if "Some of track" in t], said)
+        self.assertTrue([t for t in said if "resident" in t], said)
 
     def test_needs_nothing_but_the_files(self):
         # Neither a profile nor a home nor a network.
@@ -157,6 +166,8 @@ class VerifyTest(unittest.TestCase):
                 command("keys", "export", other.dir, "-o", keys).code, 0)
         done = self.verify(self.bundle, "--log-key", keys, "--json")
         self.assertEqual(done.code, 7, str(done))
+        self.assertIn("none of the keys given signed this (its key is",
+                      done.stdout)
         # In the right name another key is a false one.
         ours = re.search(r"^(diptych/[0-9a-f-]+)\+", self.keys.read_text(),
                          re.MULTILINE)[1]
@@ -201,8 +212,8 @@ class VerifyTest(unittest.TestCase):
         empty = self.scratch / "empty"
         empty.mkdir()
         done = self.verify(empty)
-        self.assertEqual(done.code, 6, str(done))
-        self.assertIn("is missing", done.stderr)
+        self.assertEqual(done.code, 2, str(done))
+        self.assertIn("none of a bundle's files", done.stderr)
 
     def test_receipts(self):
         done = self.verify(self.receipt, "--log-key", self.keys, "--json")

@@ -64,7 +64,8 @@ def root_with_others(size, first, hashes, others, what):
     def subtree(low, high):
         if high <= first or end <= low:
             taken = next(rest, None)
-            require(taken is not None, f"{what}: hashes of the rest are missing")
+            require(taken is not None,
+                    f"{what}: hashes of the rest are missing")
             return taken
         if high == low + 1:
             return hashes[low - first]

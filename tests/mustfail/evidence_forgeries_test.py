@@ -88,6 +88,69 @@ class EvidenceForgeriesTest(BundleForgeries):
                     part["file"] = part["file"].replace("/1-", "/2-")
         self.forge("a document of another number", ("attachments[",), rename)
 
+    def test_a_document_that_is_cut(self):
+        document = self.scratch / "long.txt"
+        document.write_text("An invented form.\n" * 60_000)
+        session = self._push(
+            "--resident", self.scratch / "resident.mkv",
+            "--clerk", self.scratch / "clerk.mkv",
+            "--attach", f"document_captured@2s={document}")
+        self.archive.wait_indexed()
+        self.archive.export(session, "--format", "bundle", "-o",
+                            self.scratch / "long")
+        with self.copy_of("long") as forged:
+            with forged.evidence() as evidence:
+                parts = evidence["attachments"]
+                self.assertGreater(len(parts), 1)
+                here = parts.pop()["offset"]
+            path = next((forged.data / "attachments").iterdir())
+            path.write_bytes(path.read_bytes()[:here])
+            forger("remake", forged.path)
+            done = self.verify(forged.path)
+            self.assertEqual(done.code, 0, str(done))
+            self.assertIn(f"{here} of {document.stat().st_size} bytes are here",
+                          done.stdout)
+
+        def rename(forged):
+            path = next((forged.data / "attachments").iterdir())
+            path.rename(path.with_name("1-will.txt"))
+            with forged.evidence() as evidence:
+                for part in evidence["attachments"]:
+                    part["file"] = "attachments/1-will.txt"
+        self.forge("a document of another name", ("its event says",), rename)
+
+    # ---- Runs and tracks ----
+
+    def test_runs(self):
+        def split(boundary, of_second):
+            def change(evidence):
+                runs = evidence["segments"][0]["tracks"]
+                run = next(r for r in runs if len(r["packets"]) > 1)
+                second = dict(run, first=run.get("first", 0) + 1,
+                              packets=run["packets"][1:])
+                run["packets"] = run["packets"][:1]
+                (second if of_second else run)["boundary"] = boundary
+                runs.insert(runs.index(run) + 1, second)
+            return change
+        self.forge_evidence("a run in the middle that begins unplayed",
+                            ("is not the track's first",),
+                            split({"before": 1}, True))
+        self.forge_evidence("a run in the middle that ends unplayed",
+                            ("behind the media's last",),
+                            split({"after": 1}, False))
+
+        def empty_track(evidence):
+            last = evidence["tracks"][-1]
+            evidence["tracks"].append(dict(
+                last, track_id=last["track_id"] + 1, raw_ms=base64.b64encode(
+                    zlib.compress(b"")).decode()))
+        self.forge_evidence("a track without packets", ("no packet",),
+                            empty_track)
+
+        def twice(evidence):
+            evidence["records"].append(evidence["records"][0])
+        self.forge_evidence("a record twice", ("is there twice",), twice)
+
     # ---- Signatures and proofs ----
 
     def test_sources(self):
@@ -374,6 +437,9 @@ class EvidenceForgeriesTest(BundleForgeries):
         def packets(receipt):
             receipt["sides"][0]["packets"] += 1
 
+        def begins(receipt):
+            receipt["sides"][0]["start_s"] += 1
+
         def proof(receipt):
             receipt["inclusion_proof"][0] = base64.b64encode(
                 bytes(32)).decode()
@@ -386,6 +452,8 @@ class EvidenceForgeriesTest(BundleForgeries):
                 "another hash": set_("manifest_sha256", "00" * 32),
                 "no sides": set_("sides", []),
                 "more packets": packets,
+                "another beginning": begins,
+                "a side twice": lambda r: r.update(sides=[r["sides"][0]] * 2),
                 "another proof": proof,
                 "another place": set_("log_position",
                                       good["log_position"] + 1),

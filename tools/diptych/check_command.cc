@@ -189,8 +189,12 @@ std::string CountsText(const check::CheckCounts& counts) {
       ", ", Counted(counts.chunks, "chunk"), " in ", FormatBytes(counts.bytes),
       "; checkpoint of ", counts.leaves_in_checkpoint, " of ", counts.leaves,
       " leaves; ", counts.bodies_read, " bodies read, ", counts.seals_opened,
-      " seals opened; ", Counted(counts.remarks, "remark"), ", ",
-      Counted(counts.errors, "error"));
+      " seals opened; ",
+      counts.seals_without_key == 0
+          ? ""
+          : absl::StrCat(counts.seals_without_key,
+                         " bodies that no given key opens; "),
+      Counted(counts.remarks, "remark"), ", ", Counted(counts.errors, "error"));
 }
 
 }  // namespace
@@ -253,8 +257,24 @@ absl::StatusOr<ExitCode> RunCheck(const CommandContext& context,
   if (counts.unread > 0) {
     output.Warning("not everything could be looked at: see above");
   }
+  Json agrees = Json::array();
+  for (const auto& [file, text] : check.against) {
+    if (counts.unread == 0) {
+      agrees.push_back(file);
+      output.Text(absl::StrCat("agrees with ", file));
+    }
+  }
+  if (!check.against.empty()) summary["agrees_with"] = agrees;
+  const bool opened_nothing =
+      counts.seals_without_key > 0 && counts.seals_opened == 0;
+  if (opened_nothing) {
+    output.Warning(absl::StrCat(
+        "the keys in ", options.keys_dir,
+        " opened nothing: are they this archive's, and for these records?"));
+  }
   output.Summary(summary, "");
-  return counts.unread > 0 ? ExitCode::kIncomplete : ExitCode::kDone;
+  return counts.unread > 0 || opened_nothing ? ExitCode::kIncomplete
+                                             : ExitCode::kDone;
 }
 
 }  // namespace diptych::cli

@@ -132,7 +132,9 @@ void AddExport(CLI::App* app, ExportOptions* options) {
   app->add_option("--from", options->from,
                   "begin here: 90s, 00:01:30 or 2026-11-01T08:30:00Z");
   app->add_option("--to", options->to, "end here");
-  app->add_option("--side", options->side, "both, resident or clerk")
+  app->add_option("--side", options->side,
+                  "both, resident or clerk; a bundle then has the events and "
+                  "attachments of that side alone, and all tags")
       ->check(CLI::IsMember({"both", "resident", "clerk"}))
       ->capture_default_str();
   app->add_option("--format", options->format, "mkv, mp4, fmp4, webm or bundle")
@@ -151,7 +153,8 @@ void AddExport(CLI::App* app, ExportOptions* options) {
                   "why it is read; kept in the access record")
       ->required();
   app->add_flag("--attachments", options->attachments,
-                "save the session's attachments beside the file");
+                "save the session's attachments beside the file; a bundle "
+                "always has those of its sides and its time range");
   app->add_flag("--force", options->force, "replace files that exist");
 }
 
@@ -314,11 +317,14 @@ class LogGroup {
     prove_ = Add(log, "prove",
                  "print the proof that a record is in the log (tlog-proof)",
                  &options->log_prove);
-    auto* index = prove_->add_option("--index", options->log_prove.index,
-                                     "the leaf's number in the log tree");
+    auto* index = prove_
+                      ->add_option("--index", options->log_prove.index,
+                                   "the leaf's number in the log tree")
+                      ->check(CLI::NonNegativeNumber);
     prove_
         ->add_option("--position", options->log_prove.position,
                      "where the record lies in the log")
+        ->check(CLI::NonNegativeNumber)
         ->excludes(index);
     consistency_ =
         Add(log, "consistency",
@@ -375,6 +381,11 @@ class WitnessGroup {
  public:
   WitnessGroup(CLI::App* witness, Options* options)
       : options_(options), witness_(witness) {
+    witness->footer(
+        "Three steps: `diptych witness init` makes the key; `diptych keys "
+        "add-witness` gives its public half to the archive, with the daemon "
+        "stopped; then `diptych witness --profile=DIR/profiles/witness` "
+        "cosigns.");
     witness->add_option("--state", options->witness.state_dir,
                         "folder in which it remembers what it signed");
     witness->add_option("--key", options->witness.key_file,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -14,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -48,6 +50,10 @@ struct Format {
   absl::string_view extension;
   api::v1::Container container;
 };
+
+// What this client writes itself once it has checked the rest.
+constexpr char kReport[] = "report.html";
+constexpr absl::string_view kAttachmentFolder = "attachments/";
 
 constexpr Format kFormats[] = {
     {"mkv", "mkv", api::v1::CONTAINER_MATROSKA},
@@ -302,6 +308,7 @@ class Exporter {
     std::optional<api::v1::ReadStarted> started;
     std::optional<api::v1::ReadFinished> finished;
     uint64_t received = 0;
+    std::set<std::string> attachments;
     RETURN_IF_ERROR(client_->ReadBundle(
         request,
         [&](const api::v1::ReadBundleResponse& message) -> absl::Status {
@@ -313,6 +320,14 @@ class Exporter {
               received += message.file().data().size();
               output_.Progress(absl::StrCat("reading ", request.session_id()),
                                received, 0);
+              if (message.file().path() == kReport) {
+                return base::IntegrityError(
+                    "the archive sent a report: that is made here, from what "
+                    "was checked");
+              }
+              if (absl::StartsWith(message.file().path(), kAttachmentFolder)) {
+                attachments.insert(message.file().path());
+              }
               return folder.WriteData(message.file().path(),
                                       message.file().offset(),
                                       message.file().data());
@@ -345,8 +360,7 @@ class Exporter {
           absl::StrCat("what the archive sent does not prove itself, and ",
                        path, " was not written: ", *result.falsehood));
     }
-    RETURN_IF_ERROR(
-        folder.WriteData("report.html", 0, verify::RenderReport(result)));
+    RETURN_IF_ERROR(folder.WriteData(kReport, 0, verify::RenderReport(result)));
     RETURN_IF_ERROR(folder.MakeBag(result.archive.ToString(),
                                    result.session.ToString(),
                                    result.access_time_us));
@@ -354,6 +368,7 @@ class Exporter {
     RETURN_IF_ERROR(folder.Commit());
     files_ += folder.payload_files();
     bytes_ += folder.payload_bytes();
+    attachments_ += attachments.size();
     ReportFile(request, *started, *finished, path, folder.payload_bytes());
     if (!result.closed) {
       output_.Note(absl::StrCat(

@@ -262,7 +262,8 @@ void Report(const CommandContext& context, const Folders& folders,
       "Take escrow.key and ca.key out of ", folders.keys,
       " to a safe place: the daemon needs neither. Start it with: diptychd "
       "--data_dir=",
-      folders.data));
+      folders.data,
+      archive.passphrase.has_value() ? " --passphrase_file=FILE" : ""));
   output.Summary(
       {{"archive_id", archive.id.ToString()},
        {"data_dir", folders.data},

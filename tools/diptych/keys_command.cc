@@ -283,8 +283,14 @@ absl::StatusOr<ExitCode> RunKeysExport(const CommandContext& context,
     output.Summary(summary, "");
     return ExitCode::kDone;
   }
-  ASSIGN_OR_RETURN(PendingFile file,
-                   PendingFile::Create(options.path, /*replace=*/false));
+  absl::StatusOr<PendingFile> created =
+      PendingFile::Create(options.path, /*replace=*/false);
+  if (absl::IsAlreadyExists(created.status())) {
+    return absl::AlreadyExistsError(
+        absl::StrCat(options.path, " exists already: choose another name"));
+  }
+  RETURN_IF_ERROR(created.status());
+  PendingFile file = *std::move(created);
   RETURN_IF_ERROR(
       file.WriteAt(0, absl::StrCat(absl::StrJoin(lines, "\n"), "\n")));
   RETURN_IF_ERROR(file.Commit());
@@ -382,7 +388,11 @@ absl::StatusOr<ExitCode> RunKeysGenerate(const CommandContext& context,
   ASSIGN_OR_RETURN(const std::optional<seal::SecretText> passphrase,
                    ReadPassphrase(options.passphrase_file, options.passphrase));
   const seal::KeyPair key = seal::KeyPair::Generate(options.name);
-  RETURN_IF_ERROR(seal::WriteKeyFileTo(options.path, key, View(passphrase)));
+  // A plain name lies in the folder at hand, which is then synced.
+  const std::string path = absl::StrContains(options.path, '/')
+                               ? options.path
+                               : absl::StrCat("./", options.path);
+  RETURN_IF_ERROR(seal::WriteKeyFileTo(path, key, View(passphrase)));
   const std::string public_key = absl::Base64Escape(key.public_key);
   context.output->Text(public_key);
   if (!passphrase.has_value()) {
@@ -420,6 +430,15 @@ absl::StatusOr<ExitCode> RunKeysRotate(const CommandContext& context,
                    keys::RotateKey(rotation, changes.get()));
   WarnIfOwnersDiffer(context, options.data_dir);
   const bool of_index = options.name == "index";
+  bool of_metadata = false;
+  for (const stored::v1::Recipient& recipient :
+       changes->config().recipients()) {
+    for (const int key_class : recipient.classes()) {
+      of_metadata =
+          of_metadata || (recipient.name() == options.name &&
+                          key_class == stored::v1::KEY_CLASS_METADATA);
+    }
+  }
   if (!passphrase.has_value()) {
     output.Warning(absl::StrCat("the new private key in ", rotation.keys_dir,
                                 " is not encrypted (--passphrase_file encrypts "
@@ -446,12 +465,13 @@ absl::StatusOr<ExitCode> RunKeysRotate(const CommandContext& context,
        {"untouched", result.other_epochs},
        {"damaged", result.damaged_epochs},
        {"needs_index_rebuild", of_index}},
-      absl::StrCat(options.name, " has a new key (",
-                   absl::BytesToHexString(result.new_recipient_id), "); ",
-                   Counted(result.rewrapped_epochs, "epoch"),
-                   " of sessions wrapped to it. The old one is kept as ",
-                   result.old_key_file,
-                   ": access records so far open only with it."));
+      absl::StrCat(
+          options.name, " has a new key (",
+          absl::BytesToHexString(result.new_recipient_id), "); ",
+          Counted(result.rewrapped_epochs, "epoch"),
+          " of sessions wrapped to it. The old one is kept as ",
+          result.old_key_file,
+          of_metadata ? ": access records so far open only with it." : "."));
   return result.damaged_epochs > 0 ? ExitCode::kIncomplete : ExitCode::kDone;
 }
 

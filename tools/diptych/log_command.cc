@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
@@ -46,6 +47,7 @@ class CheckpointOpener {
     return opener;
   }
 
+  const std::string& origin() const { return origin_; }
   bool verifies() const { return log_key_.has_value(); }
 
   absl::StatusOr<SignedCheckpoint> Open(absl::string_view note) const {
@@ -101,7 +103,21 @@ Json CheckpointJson(const SignedCheckpoint& checkpoint) {
 absl::StatusOr<SignedCheckpoint> ReadCheckpointFile(
     const CheckpointOpener& opener, const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text,
-                   base::ReadWholeFile(path, limits::kMaxCheckpoint_bytes));
+                   base::ReadWholeFile(path, limits::kMaxReceipt_bytes));
+  const absl::StatusOr<SignedCheckpoint> parsed = SignedCheckpoint::Parse(text);
+  if (!parsed.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, " is no checkpoint",
+        absl::StartsWith(text, "{")
+            ? " (of a receipt, give the text in its field checkpoint)"
+            : "",
+        ": ", parsed.status().message()));
+  }
+  if (parsed->checkpoint.origin != opener.origin()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is of ", parsed->checkpoint.origin,
+                     ", and the profile is for ", opener.origin()));
+  }
   absl::StatusOr<SignedCheckpoint> opened = opener.Open(text);
   if (!opened.ok()) {
     return absl::Status(opened.status().code(),
@@ -122,6 +138,9 @@ absl::StatusOr<ExitCode> RunLogCheckpoint(const CommandContext& context,
   request.set_cosigned(options.cosigned);
   ASSIGN_OR_RETURN(const std::string note, client->GetCheckpoint(request));
   ASSIGN_OR_RETURN(const SignedCheckpoint checkpoint, opener.Open(note));
+  if (options.cosigned && checkpoint.note.signatures.size() < 2) {
+    return absl::NotFoundError("no witness has cosigned a checkpoint yet");
+  }
   Output& output = *context.output;
   PrintLines(&output, note);
   output.Line("checkpoint", CheckpointJson(checkpoint));
@@ -199,10 +218,20 @@ absl::StatusOr<ExitCode> RunLogConsistency(
   }
   const uint64_t from = older.checkpoint.size;
   const uint64_t to = newer.checkpoint.size;
+  if (to < from && !options.newer.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        options.older, " has ", from, " leaves and ", options.newer, " ", to,
+        ": the older checkpoint comes first"));
+  }
+  // Whoever made the file may have made it up.
+  const absl::string_view unverified =
+      opener.verifies() ? ""
+                        : "; without --log-key nobody knows whether the log "
+                          "signed these checkpoints";
   if (to < from) {
     return absl::DataLossError(absl::StrCat("the log was cut: its tree had ",
                                             from, " leaves once, and has ", to,
-                                            " now"));
+                                            " now", unverified));
   }
   std::vector<std::string> hashes;
   if (from < to) {
@@ -219,7 +248,9 @@ absl::StatusOr<ExitCode> RunLogConsistency(
     return absl::DataLossError(
         absl::StrCat("the log was changed: its tree of ", to,
                      " leaves does not begin with the one of ", from,
-                     " that it signed before"));
+                     opener.verifies() ? " that it signed before"
+                                       : " in the older checkpoint",
+                     unverified));
   }
   Output& output = *context.output;
   for (const std::string& hash : hashes) output.Text(absl::Base64Escape(hash));

@@ -556,7 +556,10 @@ TEST_F(RemoteCommandsTest, ExportSaysWhatItCannotDo) {
     return ExitCodeOf(RunExport(Context(true), options).status());
   };
   const ExitCode wrong = ExitCode::kWrongUse;
-  EXPECT_EQ(refused([](auto* o) { o->format = "bundle"; }), wrong);
+  EXPECT_EQ(refused([](auto* o) { o->format = "avi"; }), wrong);
+  EXPECT_EQ(refused([](auto* o) { o->media = "mp4"; }), wrong);
+  EXPECT_EQ(refused([](auto* o) { o->format = "bundle", o->media = "webm"; }),
+            wrong);
   EXPECT_EQ(refused([](auto* o) { o->layout = "side-by-side"; }), wrong);
   EXPECT_EQ(refused([](auto* o) { o->purpose = "  "; }), wrong);
   EXPECT_EQ(refused([](auto* o) { o->purpose = std::string(1025, 'x'); }),

@@ -59,8 +59,8 @@ absl::StatusOr<TsaUrl> ParseUrl(const std::string& url) {
   TsaUrl parts = {Text(host), Text(port), Text(path)};
   const Text owned_query(query);
   ERR_clear_error();
-  // OpenSSL takes what has no scheme for http.
-  if (parsed != 1 || !absl::StrContains(url, "://") ||
+  // OpenSSL takes what has no scheme for http, and no host for one.
+  if (parsed != 1 || !absl::StrContains(url, "://") || host[0] == '\0' ||
       (query != nullptr && query[0] != '\0')) {
     return absl::InvalidArgumentError(
         "--tsa has the form http://HOST[:PORT]/PATH");
@@ -136,8 +136,14 @@ absl::StatusOr<evidence::SignedCheckpoint> ToStamp(TransparencyClient* client,
 }
 
 absl::Status WriteFile(const std::string& path, const std::string& content) {
-  ASSIGN_OR_RETURN(PendingFile file,
-                   PendingFile::Create(path, /*replace=*/false));
+  absl::StatusOr<PendingFile> created =
+      PendingFile::Create(path, /*replace=*/false);
+  if (absl::IsAlreadyExists(created.status())) {
+    return absl::AlreadyExistsError(
+        absl::StrCat(path, " exists already: choose another name"));
+  }
+  RETURN_IF_ERROR(created.status());
+  PendingFile file = *std::move(created);
   RETURN_IF_ERROR(file.WriteAt(0, content));
   return file.Commit();
 }
@@ -149,6 +155,13 @@ absl::StatusOr<ExitCode> RunTimestamp(const CommandContext& context,
   RETURN_IF_ERROR(ParseUrl(options.url).status());
   ASSIGN_OR_RETURN(const std::unique_ptr<TransparencyClient> client,
                    TransparencyClient::Open(context));
+  // Before the authority is asked, which may cost money.
+  if (client->profile().role != "operator") {
+    return absl::PermissionDeniedError(
+        absl::StrCat("a time stamp is taken from an operator alone, and the "
+                     "profile is that of a ",
+                     client->profile().role, ": use profiles/operator"));
+  }
   ASSIGN_OR_RETURN(const evidence::SignedCheckpoint checkpoint,
                    ToStamp(client.get(), options.log_key));
   const std::string note = checkpoint.note.ToText();

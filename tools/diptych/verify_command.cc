@@ -1,5 +1,6 @@
 #include "tools/diptych/verify_command.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -80,16 +81,22 @@ std::string BundleOf(const std::string& path) {
 
 void ShowTracks(const verify::VerifyResult& result, Output* output) {
   for (const verify::TrackResult& track : result.tracks) {
+    const uint64_t unchecked = track.signed_packets - track.verified_packets;
     output->Line("track", {{"track_id", track.track_id},
                            {"side", track.side},
                            {"source", track.source},
                            {"codec", track.codec},
                            {"packets", track.packets},
                            {"bytes", track.payload_bytes},
-                           {"signed_packets", track.signed_packets}});
-    output->Text(absl::StrCat(verify::TrackText(track), ": ", track.packets,
-                              " packets, ", track.signed_packets,
-                              " signed at the source"));
+                           {"signed_packets", track.verified_packets},
+                           {"unchecked_packets", unchecked}});
+    output->Text(absl::StrCat(
+        verify::TrackText(track), ": ", track.packets, " packets, ",
+        track.verified_packets, " signed at the source",
+        unchecked == 0 ? ""
+                       : absl::StrCat(", ", unchecked,
+                                      " with signatures that were not checked "
+                                      "(the key was not given)")));
     for (const verify::StateRange& range : track.ranges) {
       Json line = {{"track_id", track.track_id},
                    {"from_s", Seconds(range.from_us)},
@@ -103,8 +110,11 @@ void ShowTracks(const verify::VerifyResult& result, Output* output) {
         line["key"] = key.id;
         line["key_verified"] = key.verified;
         if (!key.verified) {
-          absl::StrAppend(&text, " (not checked: key ", key.id,
-                          " was not given)");
+          text =
+              absl::StrCat("  ", verify::OffsetText(range.from_us), " to ",
+                           verify::OffsetText(range.to_us),
+                           "  as the archive stored it; a signature by key ",
+                           key.id, " was not checked: that key was not given");
         }
       }
       output->Line("range", line);
@@ -121,6 +131,44 @@ void ShowSentences(absl::string_view message_type, absl::string_view heading,
     output->Line(message_type, {{"text", sentence}});
     output->Text(absl::StrCat("  ", sentence));
   }
+}
+
+// For people the verdict is what they asked for, and no mere message.
+void ShowVerdict(const std::string& text, const Json& fields, Output* output) {
+  output->Text(text);
+  output->Summary(fields, "");
+}
+
+struct Vouchers {
+  size_t cover = 0;
+  size_t unchecked = 0;
+};
+
+// Those that were verified and whose checkpoint has all of the session that is
+// shown; and those that were not verified.
+template <typename Seen>
+Vouchers Count(const verify::VerifyResult& result,
+               const std::vector<Seen>& all) {
+  Vouchers count;
+  for (const Seen& seen : all) {
+    if (!seen.verified) {
+      ++count.unchecked;
+    } else if (verify::HasAll(result, seen.tree_size)) {
+      ++count.cover;
+    }
+  }
+  return count;
+}
+
+bool LooksLikeBundle(const std::string& folder) {
+  std::error_code error;
+  for (const char* file :
+       {"bagit.txt", "bag-info.txt", "manifest-sha256.txt",
+        "tagmanifest-sha256.txt", "data/checkpoint", "data/evidence.json.gz",
+        "data/report.html", "data/media.mkv", "data/media.mp4"}) {
+    if (fs::exists(fs::path(folder) / file, error)) return true;
+  }
+  return false;
 }
 
 std::string Verdict(bool log_key_verified) {
@@ -153,25 +201,29 @@ absl::StatusOr<ExitCode> VerifyOneBundle(const CommandContext& context,
   for (const verify::TrackResult& track : result.tracks) {
     packets += track.packets;
   }
-  output.Summary(
-      {{"verdict", Verdict(proven)},
-       {"session", result.session.ToString()},
-       {"archive", result.archive.ToString()},
-       {"start", FormatUtc(absl::FromUnixMicros(result.start_time_us))},
-       {"from_s", Seconds(result.from_us)},
-       {"to_s", Seconds(result.to_us)},
-       {"whole_session", result.whole_session},
-       {"closed", result.closed},
-       {"tracks", result.tracks.size()},
-       {"packets", packets},
-       {"media_sha256", result.media_sha256_hex},
-       {"tree_size", result.tree_size},
-       {"log_key_verified", proven},
-       {"cosignatures", result.witnesses.size()},
-       {"timestamps", result.timestamps.size()},
-       {"missing", result.missing.size()}},
-      proven ? "proven: everything in the bundle is what was stored"
-             : "consistent, but not proven: give --log-key");
+  const Vouchers witnesses = Count(result, result.witnesses);
+  const Vouchers stamps = Count(result, result.timestamps);
+  ShowVerdict(proven ? "proven: everything in the bundle is what was stored"
+                     : verify::NotProvenText(result),
+              {{"verdict", Verdict(proven)},
+               {"session", result.session.ToString()},
+               {"archive", result.archive.ToString()},
+               {"start", FormatUtc(absl::FromUnixMicros(result.start_time_us))},
+               {"from_s", Seconds(result.from_us)},
+               {"to_s", Seconds(result.to_us)},
+               {"whole_session", result.whole_session},
+               {"closed", result.closed},
+               {"tracks", result.tracks.size()},
+               {"packets", packets},
+               {"media_sha256", result.media_sha256_hex},
+               {"tree_size", result.tree_size},
+               {"log_key_verified", proven},
+               {"cosignatures", witnesses.cover},
+               {"unchecked_cosignatures", witnesses.unchecked},
+               {"timestamps", stamps.cover},
+               {"unchecked_timestamps", stamps.unchecked},
+               {"missing", result.missing.size()}},
+              &output);
   return proven ? ExitCode::kDone : ExitCode::kIncomplete;
 }
 
@@ -190,7 +242,10 @@ absl::StatusOr<ExitCode> VerifyOneReceipt(const CommandContext& context,
     output.Text(absl::StrCat("  ", side));
   }
   ShowSentences("vouching", "who vouches:", result.vouching, &output);
-  output.Summary(
+  ShowVerdict(
+      result.log_key_verified
+          ? "proven: the archive closed the session as the receipt says"
+          : "consistent, but not proven",
       {{"verdict", Verdict(result.log_key_verified)},
        {"session", result.session.ToString()},
        {"archive", result.archive.ToString()},
@@ -199,9 +254,7 @@ absl::StatusOr<ExitCode> VerifyOneReceipt(const CommandContext& context,
        {"segments", result.segments},
        {"log_position", result.log_position},
        {"log_key_verified", result.log_key_verified}},
-      result.log_key_verified
-          ? "proven: the archive closed the session as the receipt says"
-          : "consistent, but not proven");
+      &output);
   return result.log_key_verified ? ExitCode::kDone : ExitCode::kIncomplete;
 }
 
@@ -220,6 +273,10 @@ absl::StatusOr<ExitCode> RunVerify(const CommandContext& context,
   }
   const std::string folder = BundleOf(options.path);
   if (!folder.empty()) {
+    if (!LooksLikeBundle(folder)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder, " has none of a bundle's files"));
+    }
     return VerifyOneBundle(context, folder, std::move(verify_options));
   }
   absl::StatusOr<std::string> text =

@@ -167,7 +167,7 @@ class ArchiveChecker {
         store->Unread(end,
                       absl::StrCat("the ", name, " can't be read further: ",
                                    items.status().message()));
-        return absl::OkStatus();
+        break;
       }
       if (items->empty()) break;
       for (const RecordFeed::Item& item : *items) {
@@ -197,6 +197,9 @@ class ArchiveChecker {
       if (!options_.on_progress) continue;
       RETURN_IF_ERROR(options_.on_progress(done_bytes_, counts_.bytes));
     }
+    // A checkpoint stands for durable records alone, also for those that are
+    // no leaves and lie before one.
+    if (store == &log_) store->Settle(tree_.DurableBefore());
     store->End();
     return absl::OkStatus();
   }

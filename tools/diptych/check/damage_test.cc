@@ -18,15 +18,20 @@
 #include "archiver/seal/key_file.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "proto/stored/v1/records.pb.h"
+#include "tools/diptych/check/store_report.h"
 #include "tools/diptych/check/test_archive.h"
 
 namespace diptych::check {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 class DamageTest : public TestArchive {};
 
@@ -76,6 +81,34 @@ TEST_F(DamageTest, ATornTailIsARemark) {
   fs::resize_file(volume, fs::file_size(volume) - 5);
   EXPECT_THAT(Quick(), IsEmpty());
   EXPECT_THAT(remarks_, ElementsAre(HasSubstr("a tail that a crash has torn")));
+}
+
+// No record says what of the last batch was durable; the signed tree does.
+TEST_F(DamageTest, TheCheckpointStandsForTheLastBatch) {
+  ASSERT_TRUE(log_->Append(MakeSession(session_, {})).ok());
+  const log::StoredRecord chunk = FindRecord(RecordType::kChunk, 1);
+  const std::string volume = FirstVolume("volumes");
+  FlipByte(volume, chunk.end - 1);
+  Check(1, false);
+  EXPECT_THAT(findings_, IsEmpty()) << "no checkpoint stands for it";
+  EXPECT_THAT(remarks_, Contains(HasSubstr("a tail that a crash has torn")));
+  FlipByte(volume, chunk.end - 1);
+  Publish();
+  Check(1, false);
+  ASSERT_THAT(findings_, IsEmpty());
+  FlipByte(volume, chunk.end - 1);
+  Check(1, false);
+  EXPECT_THAT(findings_,
+              ElementsAre("the body of a Chunk record differs from its "
+                          "checksum"));
+  EXPECT_THAT(remarks_, Not(Contains(HasSubstr("torn"))));
+  FlipByte(volume, chunk.end - 1);
+  // Everything from a chunk's header on is gone.
+  fs::resize_file(volume, chunk.position + 9);
+  Check(1, false);
+  EXPECT_THAT(all_, Contains(AllOf(Field(&Finding::severity, Severity::kError),
+                                   Field(&Finding::store, "log"),
+                                   Field(&Finding::position, chunk.position))));
 }
 
 TEST_F(DamageTest, AMissingVolume) {

@@ -264,6 +264,13 @@ void LogCheck::TakeWraps(
   if (!status.ok()) log_->False(position, std::string(status.message()));
 }
 
+bool LogCheck::CanOpen(const ReadRecord& read, const Session& session) {
+  if (options_->keys.empty() || !IsWhole(read)) return false;
+  if (session.seals.has_value()) return true;
+  ++counts_->seals_without_key;
+  return false;
+}
+
 void LogCheck::TakeSeal(const log::StoredRecord& record,
                         const absl::Status& status) {
   if (status.ok()) {
@@ -285,7 +292,7 @@ void LogCheck::TakeSpan(const ReadRecord& read) {
   Session* const session = Find(record, header->session_id());
   if (session == nullptr) return;
   session->check.SpanStarted(record.position, *header, read.Digest());
-  if (!IsWhole(read) || !session->seals.has_value()) return;
+  if (!CanOpen(read, *session)) return;
   TakeSeal(record, session->seals->SpanStarted(record, *header));
 }
 
@@ -300,7 +307,7 @@ void LogCheck::TakeChunk(const ReadRecord& read) {
   session->check.Chunk(record.position, *header, read.Digest());
   absl::StatusOr<ChunkContents> contents =
       absl::UnavailableError("it was not opened");
-  if (IsWhole(read) && session->seals.has_value()) {
+  if (CanOpen(read, *session)) {
     contents = session->seals->Chunk(record, *header);
     TakeSeal(record, contents.status());
   }
@@ -316,7 +323,7 @@ void LogCheck::TakeNotes(const ReadRecord& read) {
   if (session == nullptr) return;
   counts_->notes += header->last_note() - header->first_note() + 1;
   session->check.Notes(record.position, *header, read.Digest());
-  if (!IsWhole(read) || !session->seals.has_value()) return;
+  if (!CanOpen(read, *session)) return;
   TakeSeal(record, session->seals->Notes(record, *header));
 }
 
@@ -329,7 +336,7 @@ void LogCheck::TakeAttachmentPart(const ReadRecord& read) {
   Session* const session = Find(record, header->session_id());
   if (session == nullptr) return;
   session->check.AttachmentPart(record.position, *header, read.Digest());
-  if (!IsWhole(read) || !session->seals.has_value()) return;
+  if (!CanOpen(read, *session)) return;
   TakeSeal(record, session->seals->AttachmentPart(record, *header));
 }
 

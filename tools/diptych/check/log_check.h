@@ -58,6 +58,8 @@ class LogCheck {
   // if it is not open.
   Session* Find(const log::StoredRecord& record, const std::string& session_id);
   Session* Add(const base::Uuid& id);
+  // Whether there is a seal to open; counts it if the keys are not for it.
+  bool CanOpen(const ReadRecord& read, const Session& session);
   // Counts how a seal opened.
   void TakeSeal(const log::StoredRecord& record, const absl::Status& status);
   void OpenSeals(log::Position position, const stored::v1::KeyWraps& wraps,

@@ -131,6 +131,12 @@ absl::StatusOr<Outside> ParseOutside(absl::string_view file_name,
         name,
         " is no checkpoint, receipt or proof: ", opened.status().message()));
   }
+  const auto parsed = evidence::SignedCheckpoint::Parse(note);
+  if (parsed.ok() && parsed->checkpoint.origin != log_key.name) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " is of ", parsed->checkpoint.origin,
+                     ", another archive than this, which is ", log_key.name));
+  }
   if (!opened.ok()) {
     return base::IntegrityError(absl::StrCat(
         name, " is not of this archive's log: ", opened.status().message()));

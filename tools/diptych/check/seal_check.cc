@@ -106,9 +106,10 @@ absl::Status CheckWraps(
             absl::StrCat("the key that is wrapped for ", key.name,
                          " does not hold: ", root.status().message()));
       }
-      const auto [known, added] =
-          roots.try_emplace(wrap.key_class(), *std::move(root));
-      if (!added && known->second.bytes() != root->bytes()) {
+      const auto known = roots.find(wrap.key_class());
+      if (known == roots.end()) {
+        roots.emplace(wrap.key_class(), *std::move(root));
+      } else if (known->second.bytes() != root->bytes()) {
         return base::IntegrityError(absl::StrCat("another key is wrapped for ",
                                                  key.name, " than for others"));
       }

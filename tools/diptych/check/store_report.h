@@ -71,11 +71,12 @@ class StoreReport {
   void Damaged(const log::Damage& damage);
 
   // Something that is not what was written. Whether it ever was durable, only a
-  // later record can tell.
+  // later record or a checkpoint can tell.
   void Suspect(log::Position position, const std::string& what);
-  // A later record says that everything before this was durable.
+  // A later record, or a checkpoint, says that everything before this was
+  // durable.
   void Settle(log::Position durable_before);
-  // There is no later record: what is still suspect is a torn tail.
+  // Nothing stands for what is still suspect: it is a torn tail.
   void End();
 
  private:

@@ -15,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "archiver/base/file.h"
 #include "archiver/base/limits.h"
@@ -24,6 +25,7 @@
 #include "archiver/evidence/merkle.h"
 #include "archiver/evidence/note.h"
 #include "archiver/evidence/tile_store.h"
+#include "archiver/evidence/timestamp.h"
 #include "archiver/log/record.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "tools/diptych/check/outside.h"
@@ -34,6 +36,8 @@ namespace diptych::check {
 namespace {
 
 constexpr size_t kHash_bytes = base::kSha256_bytes;
+constexpr absl::string_view kStampSuffix = ".tsr";
+constexpr absl::string_view kStampedSuffix = ".checkpoint";
 
 std::string TileRoot(absl::string_view hashes) {
   evidence::GrowingTree tree;
@@ -177,7 +181,15 @@ void TreeCheck::ReadTimestamps() {
   for (const std::string& file : files_.timestamps()) {
     const std::string name =
         absl::StrCat(evidence::kTimestampFolder, "/", file);
-    if (!absl::EndsWith(file, ".checkpoint")) continue;
+    if (absl::EndsWith(file, kStampSuffix)) {
+      CheckTimestamp(file);
+      continue;
+    }
+    if (!absl::EndsWith(file, kStampedSuffix)) {
+      Say(Severity::kRemark, files_.Place(name), 0,
+          "the file is none of a log tree");
+      continue;
+    }
     const auto text = files_.Read(name, limits::kMaxCheckpoint_bytes);
     if (!text.ok()) {
       Say(Severity::kUnread, files_.Place(name), 0,
@@ -187,11 +199,43 @@ void TreeCheck::ReadTimestamps() {
     const auto opened = Open(files_.Place(name), *text);
     if (!opened.has_value()) continue;
     CheckCosignatures(files_.Place(name), *opened);
-    if (absl::StrCat(opened->checkpoint.size, ".checkpoint") != file) {
+    if (absl::StrCat(opened->checkpoint.size, kStampedSuffix) != file) {
       False(files_.Place(name), "the checkpoint is of another size");
     }
     Expect(opened->checkpoint.size, files_.Place(name),
            opened->checkpoint.root);
+  }
+}
+
+void TreeCheck::CheckTimestamp(const std::string& file) const {
+  const std::string name = absl::StrCat(evidence::kTimestampFolder, "/", file);
+  const std::string beside =
+      absl::StrCat(evidence::kTimestampFolder, "/",
+                   absl::StripSuffix(file, kStampSuffix), kStampedSuffix);
+  const auto response = files_.Read(name, limits::kMaxTimestamp_bytes);
+  const auto stamped = files_.Read(beside, limits::kMaxCheckpoint_bytes);
+  // A writer at work may be making room: it takes the stamp away first.
+  if (absl::IsNotFound(response.status())) return;
+  if (absl::IsNotFound(stamped.status())) {
+    if (absl::IsNotFound(
+            files_.Read(name, limits::kMaxTimestamp_bytes).status())) {
+      return;
+    }
+    False(files_.Place(name), "the checkpoint that it stamps is missing");
+    return;
+  }
+  for (const absl::Status& status : {response.status(), stamped.status()}) {
+    if (status.ok()) continue;
+    Say(Severity::kUnread, files_.Place(name), 0,
+        std::string(status.message()));
+    return;
+  }
+  const auto stamp = evidence::ParseTimestamp(*response);
+  if (!stamp.ok()) {
+    False(files_.Place(name), std::string(stamp.status().message()));
+  } else if (stamp->imprint != base::Sha256(*stamped)) {
+    False(files_.Place(name),
+          "the time stamp is not one of the checkpoint beside it");
   }
 }
 
@@ -302,6 +346,7 @@ void TreeCheck::Leaf(log::Position position, const std::string& digest,
 void TreeCheck::Push(log::Position position, const std::string& digest) {
   last_position_ = position;
   const uint64_t index = tree_.size();
+  if (index < checkpoint_size_) proven_position_ = position;
   const std::string hash =
       evidence::LeafHash(evidence::LogLeafData(position, digest));
   const auto [first, last] = expected_leaves_.equal_range(index);
@@ -400,6 +445,32 @@ bool TreeCheck::CheckFile(const TileName& name, absl::string_view content,
                      name.index * kTile_hashes + at / entry_bytes, " differs"));
   }
   return true;
+}
+
+log::Position TreeCheck::DurableBefore() const {
+  if (checkpoint_size_ == 0) return 0;
+  std::optional<log::Position> last = proven_position_;
+  if (tree_.size() < checkpoint_size_) {
+    // Its record is not there any more; its entry may be.
+    const uint64_t leaf = checkpoint_size_ - 1;
+    TileName name = {.kind = kEntriesKind, .index = leaf / kTile_hashes};
+    auto content = files_.Read(name.Path(), kTile_hashes * kEntry_bytes);
+    const std::vector<size_t> widths =
+        files_.PartialWidths(kEntriesKind, name.index);
+    if (!content.ok() && !widths.empty()) {
+      name.width = widths.back();
+      content = files_.Read(name.Path(), kTile_hashes * kEntry_bytes);
+    }
+    if (content.ok()) {
+      const auto entries = DecodeEntries(*content);
+      const size_t slot = leaf % kTile_hashes;
+      if (slot < entries.size() && entries[slot].has_value()) {
+        last = std::max(last.value_or(0), entries[slot]->position);
+      }
+    }
+  }
+  // No record is empty.
+  return last.has_value() ? *last + 1 : 0;
 }
 
 void TreeCheck::EndTiles() {

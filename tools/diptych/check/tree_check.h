@@ -47,6 +47,10 @@ class TreeCheck {
             int64_t record_time_us);
   // Bytes of the log that are no record: their leaves are missed once.
   void Damaged(log::Position from, log::Position to, bool was_durable);
+  // Where the last record ends that the checkpoint stands for, as far as that
+  // is known; 0 if it stands for none. All before it was durable. Call after
+  // the log's last leaf, before End.
+  log::Position DurableBefore() const;
   // The log ends here.
   void End(int64_t last_record_time_us);
 
@@ -74,6 +78,9 @@ class TreeCheck {
   void ReadCheckpoint();
   void ReadCosigned();
   void ReadTimestamps();
+  // Whether the time stamp is one of the checkpoint beside it. Its signature is
+  // left to those who know an authority.
+  void CheckTimestamp(const std::string& file) const;
   // A checkpoint of the folder, if the log has signed it.
   std::optional<evidence::SignedCheckpoint> Open(const std::string& place,
                                                  absl::string_view text) const;
@@ -115,6 +122,8 @@ class TreeCheck {
   std::vector<std::optional<Entry>> peeked_;
   std::deque<std::pair<log::Position, log::Position>> damaged_;
   std::optional<log::Position> last_position_;
+  // Of the last leaf so far that the checkpoint stands for.
+  std::optional<log::Position> proven_position_;
   // Of the last limits::kTreeQueue_leaves leaves.
   std::deque<std::string> latest_digests_;
   std::unordered_set<std::string> digests_;

@@ -192,7 +192,21 @@ TEST_F(TreeCheckTest, NothingOfALogFromOutside) {
               absl::StatusCode::kInvalidArgument)
         << text;
   }
-  // Another log's checkpoint is a finding: one of the two is not what it says.
+  // Another archive's is a mistake of who gives it.
+  evidence::SignedNote foreign;
+  foreign.text =
+      evidence::Checkpoint{
+          .origin = "diptych/other", .size = 1, .root = std::string(32, 'r')}
+          .ToText();
+  foreign.signatures = {evidence::SignNote(foreign.text, "diptych/other",
+                                           seal::SigningKey::Generate())};
+  options.against = {{"kept", foreign.ToText()}};
+  const auto other_archive =
+      CheckArchive(base::FileSystem::Real(), options).status();
+  EXPECT_EQ(other_archive.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(other_archive.message()), HasSubstr("another"));
+  // One of this name by another key is a finding: one of the two is not what it
+  // says.
   const seal::SigningKey other = seal::SigningKey::Generate();
   evidence::SignedNote note;
   note.text = evidence::Checkpoint{.origin = config_.log_key().name(),
@@ -234,6 +248,17 @@ TEST_F(TreeCheckTest, WhatACheckpointHoldsBesides) {
   Write(Tlog("stray"), "x");
   EXPECT_THAT(Quick(), IsEmpty());
   EXPECT_THAT(remarks_, ElementsAre(HasSubstr("is none of a log tree")));
+}
+
+TEST_F(TreeCheckTest, ATimestampThatIsNoneOfItsCheckpoint) {
+  AppendAccesses(2);
+  fs::create_directories(Tlog("timestamps"));
+  Write(Tlog("timestamps/2.tsr"), "no time stamp");
+  EXPECT_THAT(Quick(), ElementsAre(HasSubstr("it stamps is missing")));
+  Write(Tlog("timestamps/2.checkpoint"), Checkpoint());
+  EXPECT_EQ(Quick().size(), 1u);
+  EXPECT_THAT(all_,
+              Contains(Field(&Finding::place, HasSubstr("timestamps/2.tsr"))));
 }
 
 TEST_F(TreeCheckTest, ALogWithoutKey) {

@@ -80,9 +80,16 @@ std::optional<seal::KeyPair> Find(const std::vector<seal::KeyPair>& keys,
 
 absl::StatusOr<std::vector<seal::KeyPair>> Rotation::ReadKeys() const {
   std::vector<seal::KeyPair> keys;
-  ASSIGN_OR_RETURN(
-      keys.emplace_back(),
-      seal::ReadKeyFile(options_.keys_dir, options_.name, options_.passphrase));
+  absl::StatusOr<seal::KeyPair> current =
+      seal::ReadKeyFile(options_.keys_dir, options_.name, options_.passphrase);
+  if (absl::IsNotFound(current.status())) {
+    return absl::NotFoundError(
+        absl::StrCat(CurrentPath(),
+                     " is not there: name the folder that has it with --keys "
+                     "FOLDER"));
+  }
+  RETURN_IF_ERROR(current.status());
+  keys.push_back(*std::move(current));
   // One that does not open is missed where it is needed.
   std::vector<absl::Status> left_out;
   ASSIGN_OR_RETURN(std::vector<seal::KeyPair> others,

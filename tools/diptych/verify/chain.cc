@@ -1,5 +1,6 @@
 #include "tools/diptych/verify/chain.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -30,6 +31,9 @@ using log::RecordType;
 absl::Status False(absl::string_view place, absl::string_view what) {
   return base::IntegrityError(absl::StrCat(place, ": ", what));
 }
+
+// What the archive calls it (indexer/retrieval/media_service.cc).
+constexpr char kBundleAction[] = "Media.ReadBundle";
 
 std::string EmptyBodyHash() { return base::Sha256(""); }
 
@@ -118,8 +122,10 @@ absl::Status CheckManifests(const Evidence& evidence, const LogTree& tree,
       return False(place, "is not behind the one before it");
     }
     if (!entry.proof.empty()) {
-      RETURN_IF_ERROR(
+      ASSIGN_OR_RETURN(
+          const uint64_t leaf,
           tree.CheckLeaf(RecordType::kSegment, entry, EmptyBodyHash(), place));
+      chain->last_leaf = std::max(chain->last_leaf, leaf);
     }
     previous_hash = evidence::ManifestHash(entry.header);
   }
@@ -129,6 +135,14 @@ absl::Status CheckManifests(const Evidence& evidence, const LogTree& tree,
   if (evidence.manifests.back().proof.empty() && !chain->ends_with_session) {
     return False(ManifestPlace(count - 1),
                  "neither the tree nor the closing record names it");
+  }
+  const stored::v1::Segment& first = chain->manifests[0].header;
+  if (first.previous_manifest_sha256().empty() &&
+      (first.records().empty() ||
+       first.records(0) != evidence::RecordDigestOf(RecordType::kSessionOpened,
+                                                    evidence.opened.header,
+                                                    EmptyBodyHash()))) {
+    return False(ManifestPlace(0), "does not name the session's opening");
   }
   chain->complete =
       chain->ends_with_session &&
@@ -145,14 +159,35 @@ absl::Status CheckAccess(const Evidence& evidence, const LogTree& tree,
   const AccessEvidence& access = evidence.access;
   ASSIGN_OR_RETURN(chain->access, ParseHeader<stored::v1::Access>(
                                       access.header.header, kPlace));
-  RETURN_IF_ERROR(tree.CheckLeaf(RecordType::kAccess, access.header,
-                                 access.body_sha256, "the access record"));
+  ASSIGN_OR_RETURN(chain->access_leaf,
+                   tree.CheckLeaf(RecordType::kAccess, access.header,
+                                  access.body_sha256, "the access record"));
   if (chain->access.commitment() != evidence::AccessCommitment(access.record)) {
     return False(kPlace, "the access record is not what the log committed to");
   }
   ASSIGN_OR_RETURN(chain->access_record, ParseHeader<stored::v1::AccessRecord>(
                                              access.record, kPlace));
-  return CheckSession(chain->access_record, evidence, kPlace);
+  const stored::v1::AccessRecord& record = chain->access_record;
+  RETURN_IF_ERROR(CheckSession(record, evidence, kPlace));
+  if (record.action() != kBundleAction) {
+    return False(kPlace, "is not of the export of a bundle");
+  }
+  if (record.salt().size() != base::kSha256_bytes) {
+    return False(kPlace, "its salt has not 32 bytes");
+  }
+  if (record.sides().empty()) return absl::OkStatus();
+  for (const EvidenceTrack& track : evidence.tracks) {
+    bool asked = false;
+    for (const int side : record.sides()) {
+      asked |= (track.side == "clerk" ? stored::v1::SIDE_CLERK
+                                      : stored::v1::SIDE_RESIDENT) == side;
+    }
+    if (!asked) {
+      return False(kPlace, absl::StrCat("did not ask for the side of track ",
+                                        track.track_id));
+    }
+  }
+  return absl::OkStatus();
 }
 
 // The session of a disclosed record, by its type.
@@ -196,8 +231,14 @@ absl::StatusOr<Chain> CheckChain(const Evidence& evidence,
                        evidence.opened.header, "data/evidence.json.opened"));
   RETURN_IF_ERROR(
       CheckSession(chain.opened, evidence, "data/evidence.json.opened"));
-  RETURN_IF_ERROR(tree.CheckLeaf(RecordType::kSessionOpened, evidence.opened,
-                                 EmptyBodyHash(), "the session's opening"));
+  ASSIGN_OR_RETURN(chain.first_leaf,
+                   tree.CheckLeaf(RecordType::kSessionOpened, evidence.opened,
+                                  EmptyBodyHash(), "the session's opening"));
+  chain.last_leaf = chain.first_leaf;
+  if (chain.opened.resumed()) {
+    return False("data/evidence.json.opened",
+                 "is of a restart, not the session's opening");
+  }
   if (chain.opened.start_time_us() != evidence.start_time_us) {
     return False("data/evidence.json.start_time_us",
                  "is not what the session's opening says");
@@ -207,8 +248,11 @@ absl::StatusOr<Chain> CheckChain(const Evidence& evidence,
     ASSIGN_OR_RETURN(chain.closed, ParseHeader<stored::v1::SessionClosed>(
                                        evidence.closed->header, kPlace));
     RETURN_IF_ERROR(CheckSession(*chain.closed, evidence, kPlace));
-    RETURN_IF_ERROR(tree.CheckLeaf(RecordType::kSessionClosed, *evidence.closed,
-                                   EmptyBodyHash(), "the session's closing"));
+    ASSIGN_OR_RETURN(
+        const uint64_t leaf,
+        tree.CheckLeaf(RecordType::kSessionClosed, *evidence.closed,
+                       EmptyBodyHash(), "the session's closing"));
+    chain.last_leaf = std::max(chain.last_leaf, leaf);
   }
   RETURN_IF_ERROR(CheckManifests(evidence, tree, &chain));
   RETURN_IF_ERROR(CheckAccess(evidence, tree, &chain));
@@ -229,6 +273,7 @@ absl::Status CheckRecords(const Evidence& evidence, const Chain& chain) {
     named.insert(chain.closed->records().begin(),
                  chain.closed->records().end());
   }
+  absl::flat_hash_set<std::string> shown;
   for (size_t i = 0; i < evidence.records.size(); ++i) {
     const DisclosedRecord& record = evidence.records[i];
     const auto type = static_cast<RecordType>(record.type);
@@ -246,6 +291,7 @@ absl::Status CheckRecords(const Evidence& evidence, const Chain& chain) {
       return False(place, absl::StrCat("no manifest names this ",
                                        log::RecordTypeName(type), " record"));
     }
+    if (!shown.insert(digest).second) return False(place, "is there twice");
   }
   return absl::OkStatus();
 }

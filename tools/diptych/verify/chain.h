@@ -33,6 +33,11 @@ struct Chain {
   std::optional<stored::v1::SessionClosed> closed;
   stored::v1::Access access;
   stored::v1::AccessRecord access_record;
+  // Of the tree: the opening's, the last one's of the session, the access
+  // record's.
+  uint64_t first_leaf = 0;
+  uint64_t last_leaf = 0;
+  uint64_t access_leaf = 0;
   // As evidence.manifests.
   std::vector<Manifest> manifests;
   // From the session's first manifest to its last, without a hole.

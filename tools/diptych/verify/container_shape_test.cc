@@ -104,12 +104,27 @@ TEST(MatroskaShapeTest, RefusesWhatExportsNeverHave) {
   ExpectFalse(Matroska(File(kInfo + WithCrc("1941a469", ""))), "1941a469");
   ExpectFalse(Matroska(File(kInfo + WithCrc("1043a770", ""))), "1043a770");
   ExpectFalse(Matroska(File(kInfo) + kInfo), "byte ");
-  ExpectFalse(Matroska(File(kInfo) + File(kInfo)), "header");
+  ExpectFalse(Matroska(File(kInfo) + File(kInfo)), "twice");
+  // Of two, a reader takes the one it likes.
+  EXPECT_TRUE(Matroska(File(kInfo)).ok());
+  ExpectFalse(Matroska(File(kInfo + kInfo)), "twice");
   ExpectFalse(Matroska(File(Element("ec", "text"))), "empty");
   ExpectFalse(
       Matroska(File(WithCrc("1549a966", Element("2ad7b1", Hex("0f4241"))))),
       "ms");
   ExpectFalse(Matroska(File(Element("1549a966", ""))), "byte ");
+}
+
+TEST(MatroskaShapeTest, RefusesDelaysThatAreNotTheCodecs) {
+  const auto track = [](const std::string& values) {
+    return File(WithCrc("1654ae6b", Element("ae", values)));
+  };
+  // 312 samples at 48 kHz.
+  const std::string opus =
+      Element("63a2", "OpusHead" + Hex("0101380180bb0000000000"));
+  EXPECT_TRUE(Matroska(track(opus + Element("56aa", Hex("632ea0")))).ok());
+  ExpectFalse(Matroska(track(opus + Element("56aa", Hex("632ea1")))), "delay");
+  ExpectFalse(Matroska(track(Element("56aa", Hex("632ea0")))), "delay");
 }
 
 TEST(MatroskaShapeTest, RefusesHiddenAndLacedBlocks) {

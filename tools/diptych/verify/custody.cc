@@ -105,6 +105,9 @@ void AddRecord(const DisclosedRecord& record, VerifyResult* result) {
 
 void FillCustody(const Evidence& evidence, const Chain& chain,
                  VerifyResult* result) {
+  result->first_leaf = chain.first_leaf;
+  result->last_leaf = chain.last_leaf;
+  result->access_leaf = chain.access_leaf;
   result->gateway = chain.opened.gateway();
   result->custody.push_back(
       {chain.opened.record_time_us(),
@@ -184,6 +187,39 @@ absl::Status CheckTotals(const Chain& chain, const VerifyResult& result) {
   return absl::OkStatus();
 }
 
+namespace {
+
+// Those whose keys were given; of the others, which anybody can add, how many.
+void SayWitnesses(VerifyResult* result) {
+  size_t unverified = 0;
+  for (const SeenKey& witness : result->witnesses) {
+    if (!witness.verified) {
+      ++unverified;
+      continue;
+    }
+    result->vouching.push_back(absl::StrCat(
+        "Cosigned by the witness ", absl::Utf8SafeCEscape(witness.name),
+        witness.signed_time_us.has_value()
+            ? absl::StrCat(", ", TimeText(*witness.signed_time_us))
+            : "",
+        ", ", LeavesText(*result, witness.tree_size), "."));
+  }
+  if (unverified == result->witnesses.size()) {
+    result->vouching.push_back(
+        unverified == 0 ? "No witness cosigned it."
+                        : "No witness whose key was given cosigned it.");
+  }
+  if (unverified > 0) {
+    result->vouching.push_back(
+        absl::StrCat("Not checked: ", unverified,
+                     unverified == 1 ? " cosignature, by a key that was"
+                                     : " cosignatures, by keys that were",
+                     " not given."));
+  }
+}
+
+}  // namespace
+
 void SayVouching(VerifyResult* result) {
   const auto say = [result](std::string text) {
     result->vouching.push_back(std::move(text));
@@ -193,8 +229,8 @@ void SayVouching(VerifyResult* result) {
                      result->tree_size, " leaves, signed by key ",
                      result->log_key.id, "."));
   } else {
-    say("Consistent, but not proven: give --log-key. Whoever made this bundle "
-        "could have made all of it.");
+    say(absl::StrCat(NotProvenText(*result),
+                     " Whoever made this bundle could have made all of it."));
   }
   for (const SeenKey& key : result->source_keys) {
     if (key.verified) {
@@ -209,24 +245,15 @@ void SayVouching(VerifyResult* result) {
   if (result->source_keys.empty()) {
     say("Nothing here is signed at its source.");
   }
-  for (const SeenKey& witness : result->witnesses) {
-    say(absl::StrCat(witness.verified
-                         ? "Cosigned by the witness "
-                         : "Cosigned by somebody whose key was not given, ",
-                     absl::Utf8SafeCEscape(witness.name),
-                     witness.signed_time_us.has_value()
-                         ? absl::StrCat(", ", TimeText(*witness.signed_time_us))
-                         : "",
-                     "."));
-  }
-  if (result->witnesses.empty()) say("No witness cosigned it.");
+  SayWitnesses(result);
   for (const SeenTimestamp& stamp : result->timestamps) {
-    say(absl::StrCat("Time-stamped ", TimeText(stamp.stamped_time_us), " at ",
-                     stamp.tree_size, " leaves",
-                     stamp.verified
-                         ? "."
-                         : ", by an authority whose certificate was not given "
-                           "(--tsa-ca)."));
+    say(absl::StrCat(
+        stamp.verified ? "Time-stamped " : "Not checked: a time stamp of ",
+        TimeText(stamp.stamped_time_us), ", ",
+        LeavesText(*result, stamp.tree_size),
+        stamp.verified ? "."
+                       : ", by an authority whose certificate was not given "
+                         "(--tsa-ca)."));
   }
   if (result->timestamps.empty()) say("No time stamp is with it.");
 }

@@ -1,5 +1,6 @@
 #include "tools/diptych/verify/disclosures.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -18,6 +19,7 @@
 #include "archiver/base/errors.h"
 #include "archiver/base/file.h"
 #include "archiver/base/limits.h"
+#include "archiver/base/safe_name.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/evidence/digest.h"
 #include "archiver/log/record.h"
@@ -89,6 +91,7 @@ void ShowNote(const stored::v1::Note& note, stored::v1::Side side,
     }
     row.attachment_id = event.attachment_id();
     row.attachment_name = event.attachment_name();
+    row.attachment_bytes = event.attachment_bytes();
     result->events.push_back(std::move(row));
   }
 }
@@ -148,9 +151,32 @@ std::string Holes(const std::set<uint64_t>& numbers, uint64_t last) {
   return text;
 }
 
+// Without the closing nobody knows how many there were.
+void SayNotesWithoutEnd(const SideNotes& numbers,
+                        const std::map<int, uint64_t>& known,
+                        VerifyResult* result) {
+  for (const auto side : {stored::v1::SIDE_RESIDENT, stored::v1::SIDE_CLERK}) {
+    const auto found = numbers.find(side);
+    const auto last = known.find(side);
+    const std::string holes =
+        Holes(found == numbers.end() ? std::set<uint64_t>() : found->second,
+              last == known.end() ? 0 : last->second);
+    result->missing.push_back(absl::StrCat(
+        "Notes of the ", SideName(side), "'s side that are not shown: ",
+        holes.empty() ? "" : absl::StrCat(holes, ", and "),
+        last == known.end() ? "all, if there are any; how many is unknown."
+                            : absl::StrCat("any after ", last->second,
+                                           "; how many is unknown.")));
+  }
+}
+
 void SayHiddenNotes(const Chain& chain, const SideNotes& numbers,
+                    const std::map<int, uint64_t>& known,
                     VerifyResult* result) {
-  if (!chain.closed.has_value()) return;
+  if (!chain.closed.has_value()) {
+    SayNotesWithoutEnd(numbers, known, result);
+    return;
+  }
   for (const stored::v1::SideTotals& side : chain.closed->sides()) {
     const auto found = numbers.find(side.side());
     const std::string holes =
@@ -202,12 +228,21 @@ absl::Status CheckNotes(const Evidence& evidence, const Chain& chain,
   for (size_t i = 0; i < evidence.notes.size(); ++i) {
     RETURN_IF_ERROR(CheckNote(evidence, i, &numbers, result));
   }
+  // By side: the last number that a record here has.
+  std::map<int, uint64_t> known;
+  uint64_t commitments = 0;
   // Others that take numbers of the same row.
   for (size_t i = 0; i < evidence.records.size(); ++i) {
     const auto type = static_cast<RecordType>(evidence.records[i].type);
     const std::string place =
         absl::StrCat("data/evidence.json.records[", i, "]");
-    if (type == RecordType::kSourceDigest) {
+    if (type == RecordType::kNotes) {
+      ASSIGN_OR_RETURN(const stored::v1::Notes notes,
+                       RecordOf<stored::v1::Notes>(evidence, i, type, place));
+      commitments += static_cast<uint64_t>(notes.commitments_size());
+      uint64_t& last = known[notes.side()];
+      last = std::max<uint64_t>(last, notes.last_note());
+    } else if (type == RecordType::kSourceDigest) {
       ASSIGN_OR_RETURN(
           const stored::v1::SourceDigest digest,
           RecordOf<stored::v1::SourceDigest>(evidence, i, type, place));
@@ -219,9 +254,56 @@ absl::Status CheckNotes(const Evidence& evidence, const Chain& chain,
       numbers[part.side()].insert(part.note());
     }
   }
-  SayHiddenNotes(chain, numbers, result);
+  for (const auto& [side, shown] : numbers) {
+    if (shown.empty()) continue;
+    uint64_t& last = known[side];
+    last = std::max(last, *shown.rbegin());
+  }
+  SayHiddenNotes(chain, numbers, known, result);
+  if (commitments > evidence.notes.size()) {
+    result->missing.push_back(
+        absl::StrCat(commitments - evidence.notes.size(), " of ", commitments,
+                     " notes that the records here commit to are not shown."));
+  }
   return absl::OkStatus();
 }
+
+namespace {
+
+// What the events say of a document: its name and how long it is.
+absl::Status CheckDocument(const std::string& path, uint32_t attachment_id,
+                           uint64_t bytes, VerifyResult* result) {
+  bool found = false;
+  bool named = false;
+  for (const EventRow& event : result->events) {
+    if (event.attachment_id != attachment_id) continue;
+    found = true;
+    const std::string name = event.attachment_name.empty()
+                                 ? "attachment"
+                                 : base::SafeName(event.attachment_name);
+    named |= path ==
+             absl::StrCat("data/", kAttachmentFolder, attachment_id, "-", name);
+    if (bytes > event.attachment_bytes) {
+      return False(path, absl::StrCat("has more bytes than its event's ",
+                                      event.attachment_bytes));
+    }
+    if (bytes < event.attachment_bytes) {
+      result->missing.push_back(
+          absl::StrCat("Of attachment ", attachment_id, ", ", bytes, " of ",
+                       event.attachment_bytes, " bytes are here."));
+    }
+  }
+  if (!found) {
+    result->missing.push_back(
+        absl::StrCat("The event of attachment ", attachment_id,
+                     " is not here; its name and length are not proven."));
+  } else if (!named) {
+    return False(path, "has not the name that its event says");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::Status CheckAttachments(const Evidence& evidence,
                               const BundleFolder& folder,
@@ -282,6 +364,8 @@ absl::Status CheckAttachments(const Evidence& evidence,
     if (file->second.end != bytes) {
       return False(path, "has bytes that no record of the session has");
     }
+    RETURN_IF_ERROR(
+        CheckDocument(path, file->second.attachment_id, bytes, result));
     ASSIGN_OR_RETURN(std::string hash, folder.HashFile(path, nullptr));
     result->attachments.push_back(
         {file->second.attachment_id, path.substr(5), bytes, std::move(hash)});

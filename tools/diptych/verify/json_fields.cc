@@ -111,6 +111,16 @@ uint64_t JsonFields::UInt(const char* name, uint64_t max) const {
   return found->get<uint64_t>();
 }
 
+double JsonFields::Real(const char* name) const {
+  const Json* found = Find(name, false);
+  if (found == nullptr) return 0;
+  if (!found->is_number()) {
+    Fail(name, "is no number");
+    return 0;
+  }
+  return found->get<double>();
+}
+
 int64_t JsonFields::Int(const char* name) const {
   const Json* found = Find(name, false);
   if (found == nullptr) return 0;

@@ -39,6 +39,8 @@ class JsonFields {
   uint64_t UInt(const char* name,
                 uint64_t max = std::numeric_limits<uint64_t>::max()) const;
   int64_t Int(const char* name) const;
+  // Any number; one that is not there is 0.
+  double Real(const char* name) const;
   bool Bool(const char* name) const;
   std::string Text(const char* name) const;
   // Empty if it is not there.

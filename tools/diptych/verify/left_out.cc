@@ -65,14 +65,18 @@ std::vector<LeftOut::Window> LeftOut::WindowsIn(const Manifest& manifest,
   const auto shown = runs_.find({&manifest, track_id});
   if (shown == runs_.end()) return {{begin, end}};
   std::vector<Window> windows;
+  // A pair is never left out without a time, however short.
+  const auto leave = [&windows](int64_t from, int64_t to) {
+    windows.push_back({std::min(from, to - 1), to});
+  };
   size_t next = 0;
   int64_t from_us = begin;
   for (const ShownRun& run : shown->second) {
-    if (run.pairs->first > next) windows.push_back({from_us, run.first_us});
+    if (run.pairs->first > next) leave(from_us, run.first_us);
     next = run.pairs->first + run.pairs->packets.size();
-    from_us = run.last_us + 1;
+    from_us = run.end_us;
   }
-  if (next < chunks->second.size()) windows.push_back({from_us, end});
+  if (next < chunks->second.size()) leave(from_us, end);
   return windows;
 }
 

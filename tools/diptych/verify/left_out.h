@@ -20,9 +20,10 @@ class LeftOut {
   struct ShownRun {
     const PairRun* pairs = nullptr;
     const Manifest* manifest = nullptr;
-    // Of its packets.
+    // Its first packet, and where the last one ends as far as the one before it
+    // tells.
     int64_t first_us = 0;
-    int64_t last_us = 0;
+    int64_t end_us = 0;
   };
   struct Window {
     int64_t from_us = 0;

@@ -1,7 +1,9 @@
 #include "tools/diptych/verify/log_tree.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -80,16 +82,22 @@ absl::Status CheckLogSignature(const evidence::SignedNote& note,
   if (given) {
     return False(place, "is not signed by the log's key that was given");
   }
+  result->other_log_keys = !trust.logs.empty();
   return absl::OkStatus();
 }
 
 absl::Status CheckCosignatures(const evidence::SignedNote& note,
                                absl::string_view origin,
                                absl::string_view place, const Trust& trust,
+                               uint64_t tree_size,
                                std::vector<SeenKey>* witnesses) {
+  std::set<std::string> lines;
   for (const evidence::NoteSignature& signature : note.signatures) {
     if (signature.name == origin) continue;
+    // Said twice, it is one.
+    if (!lines.insert(signature.ToLine()).second) continue;
     SeenKey seen;
+    seen.tree_size = tree_size;
     seen.name = signature.name.substr(0, kShownName_bytes);
     seen.id = NoteKeyIdText(signature.key_id);
     if (signature.bytes.size() == kCosignature_bytes) {
@@ -136,6 +144,7 @@ absl::StatusOr<evidence::SignedCheckpoint> CheckCheckpoint(
   RETURN_IF_ERROR(
       CheckLogSignature(checkpoint->note, origin, place, trust, result));
   RETURN_IF_ERROR(CheckCosignatures(checkpoint->note, origin, place, trust,
+                                    checkpoint->checkpoint.size,
                                     &result->witnesses));
   return checkpoint;
 }
@@ -156,10 +165,10 @@ absl::StatusOr<LogTree> LogTree::Open(const BundleFolder* folder,
   return LogTree(folder, std::move(checkpoint));
 }
 
-absl::Status LogTree::CheckLeaf(log::RecordType type,
-                                const ProvenHeader& header,
-                                absl::string_view body_sha256,
-                                absl::string_view place) const {
+absl::StatusOr<uint64_t> LogTree::CheckLeaf(log::RecordType type,
+                                            const ProvenHeader& header,
+                                            absl::string_view body_sha256,
+                                            absl::string_view place) const {
   const std::string file = absl::StrCat("data/", header.proof);
   ASSIGN_OR_RETURN(const std::string text,
                    folder_->ReadFile(file, limits::kMaxCheckpoint_bytes * 2));
@@ -196,7 +205,7 @@ absl::Status LogTree::CheckLeaf(log::RecordType type,
     return False(file, absl::StrCat("does not prove that ", place,
                                     " is in the archive's log"));
   }
-  return absl::OkStatus();
+  return proof->index;
 }
 
 absl::Status LogTree::CheckAnchors(const Evidence& evidence, const Trust& trust,
@@ -223,7 +232,14 @@ absl::Status LogTree::CheckAnchors(const Evidence& evidence, const Trust& trust,
                    "is not proven to be an earlier state of data/checkpoint");
     }
     for (SeenKey& witness : seen.witnesses) {
-      result->witnesses.push_back(std::move(witness));
+      const bool known = std::any_of(
+          result->witnesses.begin(), result->witnesses.end(),
+          [&witness](const SeenKey& other) {
+            return other.name == witness.name && other.id == witness.id &&
+                   other.tree_size == witness.tree_size &&
+                   other.signed_time_us == witness.signed_time_us;
+          });
+      if (!known) result->witnesses.push_back(std::move(witness));
     }
     if (anchor.timestamp.empty()) continue;
     const std::string stamp_file = absl::StrCat("data/", anchor.timestamp);

@@ -1,6 +1,7 @@
 #ifndef TOOLS_DIPTYCH_VERIFY_LOG_TREE_H_
 #define TOOLS_DIPTYCH_VERIFY_LOG_TREE_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
@@ -33,10 +34,11 @@ class LogTree {
                                       const Evidence& evidence,
                                       const Trust& trust, VerifyResult* result);
 
-  // Shows that the record is a leaf.
-  absl::Status CheckLeaf(log::RecordType type, const ProvenHeader& header,
-                         absl::string_view body_sha256,
-                         absl::string_view place) const;
+  // Shows that the record is a leaf, and gives the leaf's index.
+  absl::StatusOr<uint64_t> CheckLeaf(log::RecordType type,
+                                     const ProvenHeader& header,
+                                     absl::string_view body_sha256,
+                                     absl::string_view place) const;
 
   // Earlier checkpoints of the log, their witnesses and time stamps.
   absl::Status CheckAnchors(const Evidence& evidence, const Trust& trust,

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/errors.h"
@@ -33,6 +34,9 @@ constexpr uint32_t kTimestampScale = 0x2AD7B1;
 constexpr uint32_t kFlagLacing = 0x9C;
 constexpr uint32_t kFlagDefault = 0x88;
 constexpr uint32_t kDisplayUnit = 0x54B2;
+constexpr uint32_t kTrackEntry = 0xAE;
+constexpr uint32_t kCodecPrivate = 0x63A2;
+constexpr uint32_t kCodecDelay = 0x56AA;
 constexpr uint32_t kTop = 0;
 
 // What is in what; masters are those that are keys here.
@@ -76,6 +80,16 @@ const std::map<uint32_t, std::set<uint32_t>>& Children() {
   return *children;
 }
 
+// What may stand in its parent more than once.
+const std::set<uint32_t>& Repeats() {
+  // Void, Seek, TrackEntry, Tag, SimpleTag, Cluster, SimpleBlock, BlockGroup,
+  // CuePoint, CueTrackPositions.
+  static const auto* const repeats =
+      new std::set<uint32_t>{kVoid,      0x4DBB,       0xAE, 0x7373, 0x67C8,
+                             0x1F43B675, kSimpleBlock, 0xA0, 0xBB,   0xB7};
+  return *repeats;
+}
+
 // The masters below the segment begin with their CRC-32.
 bool HasCrc(uint32_t parent) { return parent == kSegment; }
 
@@ -105,6 +119,12 @@ class Walker {
     uint32_t id = 0;
     uint64_t body = 0;
     uint64_t end = 0;
+  };
+
+  struct Track {
+    uint64_t delay_ns = 0;
+    // Samples that a decoder drops at the beginning (RFC 7845).
+    uint64_t pre_skip = 0;
   };
 
   absl::Status False(uint64_t at, absl::string_view what) const {
@@ -164,10 +184,16 @@ class Walker {
                             size_t depth) {
     if (depth > kMaxDepth) return False(at, "elements lie too deep");
     const std::set<uint32_t>& allowed = Children().at(parent);
+    std::set<uint32_t> once;
     while (at < end) {
       ASSIGN_OR_RETURN(const Element element, Next(at, end));
       if (!allowed.contains(element.id)) {
         return False(at, absl::StrCat("has an element that no export has (0x",
+                                      absl::Hex(element.id), ")"));
+      }
+      // Of two, one reader takes the first and another the last.
+      if (!Repeats().contains(element.id) && !once.insert(element.id).second) {
+        return False(at, absl::StrCat("has an element twice (0x",
                                       absl::Hex(element.id), ")"));
       }
       if (parent == kTop) ++seen_;
@@ -175,8 +201,10 @@ class Walker {
         RETURN_IF_ERROR(CheckEbmlHeader(at, element));
       } else if (Children().contains(element.id)) {
         if (HasCrc(parent)) RETURN_IF_ERROR(CheckCrc(element));
+        if (element.id == kTrackEntry) track_ = Track();
         RETURN_IF_ERROR(
             WalkChildren(element.id, element.body, element.end, depth + 1));
+        if (element.id == kTrackEntry) RETURN_IF_ERROR(CheckDelay(at));
       } else {
         RETURN_IF_ERROR(CheckValue(at, element));
       }
@@ -257,9 +285,30 @@ class Walker {
         // Unknown: pictures are shown as large as they are.
         if (number() != 4) return False(at, "tells players another shape");
         return absl::OkStatus();
+      case kCodecDelay:
+        track_.delay_ns = number();
+        return absl::OkStatus();
+      case kCodecPrivate:
+        if (absl::StartsWith(value, "OpusHead") && value.size() >= 12) {
+          track_.pre_skip =
+              static_cast<uint8_t>(value[10]) |
+              static_cast<uint64_t>(static_cast<uint8_t>(value[11])) << 8;
+        }
+        return absl::OkStatus();
       default:
         return absl::OkStatus();
     }
+  }
+
+  // Players begin so much earlier: what the codec says and nothing else.
+  absl::Status CheckDelay(uint64_t at) const {
+    constexpr uint64_t kOpusRate_hz = 48'000;
+    const uint64_t delay_ns =
+        (track_.pre_skip * 1'000'000'000 + kOpusRate_hz / 2) / kOpusRate_hz;
+    if (track_.delay_ns != 0 && track_.delay_ns != delay_ns) {
+      return False(at, "a track's delay is not that of its codec");
+    }
+    return absl::OkStatus();
   }
 
   absl::Status CheckBlock(uint64_t at, const Element& element) {
@@ -285,6 +334,8 @@ class Walker {
   uint64_t piece_at_ = 0;
   // Elements at the top.
   int seen_ = 0;
+  // The track entry that is being read.
+  Track track_;
 };
 
 }  // namespace

@@ -149,6 +149,7 @@ class Walker {
   absl::Status WalkBoxes(const std::string& parent, absl::string_view boxes,
                          uint64_t at, size_t depth) {
     if (depth > kMaxDepth) return False(at, "boxes lie too deep");
+    std::set<std::string> once;
     while (!boxes.empty()) {
       const uint64_t length =
           boxes.size() < 8 ? 0 : ReadNumber(boxes.substr(0, 4));
@@ -157,6 +158,12 @@ class Walker {
       }
       const std::string type(boxes.substr(4, 4));
       RETURN_IF_ERROR(CheckChild(parent, type, at));
+      // Of two, one reader takes the first and another the last. Both forms of
+      // the list of places are one.
+      if (type != "trak" &&
+          !once.insert(type == "co64" ? "stco" : type).second) {
+        return False(at, absl::StrCat("has a box twice (", type, ")"));
+      }
       const absl::string_view body = boxes.substr(8, length - 8);
       if (type == "trak") {
         if (tracks_.size() >= limits::kMaxOutputTracks) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -130,6 +131,13 @@ absl::Status PacketCheck::GatherRuns() {
       RETURN_IF_ERROR(AddRun(pairs, manifest));
     }
   }
+  for (const auto& [id, track] : tracks_) {
+    if (track.packets == 0) {
+      return False(
+          absl::StrCat("data/evidence.json, ", TrackName(*track.evidence)),
+          "no packet of the track is here");
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -151,6 +159,15 @@ absl::Status PacketCheck::AddRun(const PairRun& pairs,
   if ((track.evidence->side == "clerk") != clerk) {
     return False(place, "the track is of the other side");
   }
+  if (pairs.before > 0 && track.packets > 0) {
+    return False(place,
+                 "has packets of boundary.bin before it, and is not the "
+                 "track's first");
+  }
+  if (track.ended) {
+    return False(place, "is behind packets that are behind the media's last");
+  }
+  track.ended = pairs.after > 0;
   uint64_t packets = 0;
   for (const uint32_t count : pairs.packets) packets += count;
   run.first_packet = track.packets;
@@ -212,14 +229,14 @@ absl::Status PacketCheck::Advance(size_t stream) {
     Run* run = queue.front();
     if (run->seen == 0) {
       for (evidence::PacketLine& line : run->before) {
-        RETURN_IF_ERROR(AddLine(run, std::move(line)));
+        RETURN_IF_ERROR(AddLine(run, std::move(line), false));
       }
       media_left_[stream] = run->media_packets;
       // AddLine may have ended it: all of it was there.
       if (run->media_packets > 0) return absl::OkStatus();
     }
     for (evidence::PacketLine& line : run->after) {
-      RETURN_IF_ERROR(AddLine(run, std::move(line)));
+      RETURN_IF_ERROR(AddLine(run, std::move(line), false));
     }
     queue.pop_front();
   }
@@ -245,14 +262,20 @@ absl::Status PacketCheck::Add(const MediaPacket& packet) {
   line.payload_sha256 = base::Sha256(packet.payload);
   NoteCut(packet, line.pts_ms, run->track);
   --media_left_[packet.stream];
-  RETURN_IF_ERROR(AddLine(run, std::move(line)));
+  RETURN_IF_ERROR(AddLine(run, std::move(line), true));
   return Advance(packet.stream);
 }
 
-absl::Status PacketCheck::AddLine(Run* run, evidence::PacketLine line) {
+absl::Status PacketCheck::AddLine(Run* run, evidence::PacketLine line,
+                                  bool played) {
   run->leaf.Add(line);
   run->first_ms = std::min(run->first_ms, line.pts_ms);
-  run->last_ms = std::max(run->last_ms, line.pts_ms);
+  if (line.pts_ms > run->last_ms) {
+    run->second_last_ms = run->last_ms;
+    run->last_ms = line.pts_ms;
+  } else if (line.pts_ms < run->last_ms) {
+    run->second_last_ms = std::max(run->second_last_ms, line.pts_ms);
+  }
   const int64_t pts_us = line.pts_ms * 1000;
   TrackResult& totals = run->track->totals;
   ++totals.packets;
@@ -260,8 +283,15 @@ absl::Status PacketCheck::AddLine(Run* run, evidence::PacketLine line) {
   ASSIGN_OR_RETURN(
       const std::optional<size_t> key,
       run->track->sources->Add(run->first_packet + run->seen, std::move(line)));
-  if (key.has_value()) ++totals.signed_packets;
-  run->track->timeline->AddPacket(pts_us, key);
+  if (key.has_value()) {
+    ++totals.signed_packets;
+    if (result_->source_keys[*key].verified) ++totals.verified_packets;
+  }
+  if (played) {
+    run->track->timeline->AddPacket(pts_us, key);
+  } else if (pts_us >= evidence_.from_us && pts_us < evidence_.to_us) {
+    NoteNotPlayed(pts_us, run->track);
+  }
   ++run->seen;
   if (run->leaf.packets() == run->pairs->packets[run->chunk]) {
     return FinishChunk(run);
@@ -306,6 +336,8 @@ absl::Status PacketCheck::CheckStreams(const std::vector<MediaStream>& streams,
                                      " streams, and evidence.json names more"));
   }
   std::set<size_t> checked;
+  // Spans by which tracks were checked.
+  std::set<std::pair<uint32_t, uint32_t>> labelled;
   for (const Run& run : runs_) {
     const size_t stream = run.pairs->stream;
     const auto span = spans.find(run.manifest->header.span());
@@ -313,6 +345,9 @@ absl::Status PacketCheck::CheckStreams(const std::vector<MediaStream>& streams,
       return False(PlaceOf(run),
                    absl::StrCat("the description of its span ",
                                 run.manifest->header.span(), " is not shown"));
+    }
+    if (labelled.insert({span->first, run.pairs->track_id}).second) {
+      RETURN_IF_ERROR(CheckLabels(run, span->second));
     }
     // Runs that lie in boundary.bin alone may be of a span before.
     if (run.media_packets > 0 && checked.insert(stream).second) {
@@ -329,13 +364,9 @@ absl::Status PacketCheck::CheckStreams(const std::vector<MediaStream>& streams,
   return absl::OkStatus();
 }
 
-absl::Status PacketCheck::CheckStream(const MediaStream& stream, const Run& run,
-                                      const Spans& spans) const {
-  const stored::v1::SpanDescription& span =
-      spans.at(run.manifest->header.span());
+absl::Status PacketCheck::CheckLabels(
+    const Run& run, const stored::v1::SpanDescription& span) const {
   const stored::v1::Track* described = FindTrack(span, run.pairs->track_id);
-  const std::string place = absl::StrCat("data/", evidence_.media_file,
-                                         ", stream ", run.pairs->stream);
   if (described == nullptr) {
     return False(PlaceOf(run), "its span has no such track");
   }
@@ -348,6 +379,16 @@ absl::Status PacketCheck::CheckStream(const MediaStream& stream, const Run& run,
     return False(absl::StrCat("data/evidence.json, ", TrackName(track)),
                  "is not what the description of its span says");
   }
+  return absl::OkStatus();
+}
+
+absl::Status PacketCheck::CheckStream(const MediaStream& stream, const Run& run,
+                                      const Spans& spans) const {
+  const EvidenceTrack& track = *run.track->evidence;
+  const stored::v1::Track* described =
+      FindTrack(spans.at(run.manifest->header.span()), run.pairs->track_id);
+  const std::string place = absl::StrCat("data/", evidence_.media_file,
+                                         ", stream ", run.pairs->stream);
   if (stream.codec != track.codec || stream.video != track.video) {
     return False(place,
                  absl::StrCat("is not of the codec of ", TrackName(track)));
@@ -385,6 +426,7 @@ absl::Status PacketCheck::Finish() {
   }
   result_->shown_segments = evidence_.segments.size();
   SayCut();
+  SayHidden();
   SayLeftOut();
   for (auto& [id, track] : tracks_) {
     track.totals.ranges = track.timeline->Ranges();
@@ -403,6 +445,27 @@ void PacketCheck::NoteCut(const MediaPacket& packet, int64_t pts_ms,
   if (packet.cut) track->cut_last_ms = pts_ms;
 }
 
+void PacketCheck::NoteNotPlayed(int64_t pts_us, Track* track) {
+  // No second counts as shown for what no player shows.
+  track->timeline->LeaveOut(pts_us, pts_us + 1);
+  track->first_hidden_us = std::min(track->first_hidden_us, pts_us);
+  track->last_hidden_us = std::max(track->last_hidden_us, pts_us);
+  ++track->hidden_packets;
+}
+
+void PacketCheck::SayHidden() const {
+  for (const auto& [id, track] : tracks_) {
+    if (track.hidden_packets == 0) continue;
+    result_->missing.push_back(absl::StrCat(
+        "Not played: ", track.hidden_packets, " packets of ",
+        TrackName(*track.evidence), ", from ",
+        OffsetText(track.first_hidden_us), " to ",
+        OffsetText(track.last_hidden_us),
+        ", are in boundary.bin and not in the media file; they are proven "
+        "like the others."));
+  }
+}
+
 void PacketCheck::SayCut() const {
   for (const auto& [id, track] : tracks_) {
     if (track.cut_packets == 0) continue;
@@ -415,11 +478,21 @@ void PacketCheck::SayCut() const {
   }
 }
 
+int64_t PacketCheck::EndOf(const Run& run) {
+  // What a packet lasts for is not stored: as long as the one before, which is
+  // rounded to milliseconds, and never so long that a second is covered.
+  constexpr int64_t kMost_ms = 500;
+  if (run.second_last_ms == std::numeric_limits<int64_t>::min()) {
+    return run.last_ms + 1;
+  }
+  return run.last_ms + 1 + std::min(run.last_ms - run.second_last_ms, kMost_ms);
+}
+
 void PacketCheck::SayLeftOut() {
   LeftOut left_out(evidence_, chain_);
   for (const Run& run : runs_) {
     left_out.AddRun(
-        {run.pairs, run.manifest, run.first_ms * 1000, run.last_ms * 1000});
+        {run.pairs, run.manifest, run.first_ms * 1000, EndOf(run) * 1000});
   }
   for (auto& [id, track] : tracks_) {
     for (const LeftOut::Window& window : left_out.WindowsOf(id)) {

@@ -59,8 +59,14 @@ class PacketCheck {
     int64_t last_cut_ms = 0;
     // The latest one, which at a track's end is as it should be.
     std::optional<int64_t> cut_last_ms;
+    // Within the clip's time, but in boundary.bin.
+    uint64_t hidden_packets = 0;
+    int64_t first_hidden_us = std::numeric_limits<int64_t>::max();
+    int64_t last_hidden_us = std::numeric_limits<int64_t>::min();
     // Over the pair runs so far, while they are gathered.
     uint64_t packets = 0;
+    // A run had packets behind the media's last: nothing may follow.
+    bool ended = false;
   };
 
   // A pair run and how far it has come.
@@ -79,6 +85,7 @@ class PacketCheck {
     std::vector<std::string> leaf_hashes;
     int64_t first_ms = std::numeric_limits<int64_t>::max();
     int64_t last_ms = std::numeric_limits<int64_t>::min();
+    int64_t second_last_ms = std::numeric_limits<int64_t>::min();
   };
 
   PacketCheck(const Evidence& evidence, const Chain& chain,
@@ -90,13 +97,21 @@ class PacketCheck {
   absl::Status ReadBoundary(const BundleFolder& folder);
   // Starts runs, and ends those that need nothing more of the media.
   absl::Status Advance(size_t stream);
-  absl::Status AddLine(Run* run, evidence::PacketLine line);
+  // `played`: it is of the media file.
+  absl::Status AddLine(Run* run, evidence::PacketLine line, bool played);
   absl::Status FinishChunk(Run* run);
   absl::Status FinishRun(Run* run);
+  // What the evidence calls the track, against the description of a span.
+  absl::Status CheckLabels(const Run& run,
+                           const stored::v1::SpanDescription& span) const;
+  // REQUIRES: CheckLabels has passed.
   absl::Status CheckStream(const MediaStream& stream, const Run& run,
                            const Spans& spans) const;
   static void NoteCut(const MediaPacket& packet, int64_t pts_ms, Track* track);
+  static void NoteNotPlayed(int64_t pts_us, Track* track);
+  void SayHidden() const;
   void SayCut() const;
+  static int64_t EndOf(const Run& run);
   void SayLeftOut();
   std::string PlaceOf(const Run& run) const;
 

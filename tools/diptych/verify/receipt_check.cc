@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@
 #include "proto/stored/v1/records.pb.h"
 #include "tools/diptych/verify/json_fields.h"
 #include "tools/diptych/verify/log_tree.h"
+#include "tools/diptych/verify/result_text.h"
 #include "tools/diptych/verify/trust.h"
 #include "tools/diptych/verify/verify_result.h"
 
@@ -78,6 +80,16 @@ void CheckSide(const JsonFields& fields,
     same("packets", side.packets());
     same("bytes", side.payload_bytes());
     same("payload_bytes", side.payload_bytes());
+    // Written in seconds, to the millisecond.
+    const auto same_time = [&](const char* field, int64_t time_us) {
+      const double difference_us =
+          fields.Real(field) * 1e6 - static_cast<double>(time_us);
+      if (fields.Has(field) && !(std::abs(difference_us) < 1000)) {
+        fields.Fail(field, "is not what the closing record says");
+      }
+    };
+    same_time("start_s", side.start_us());
+    same_time("end_s", side.end_us());
     return;
   }
   fields.Fail("side", "is none of the closing record's");
@@ -101,8 +113,12 @@ absl::Status CheckFields(const JsonFields& top, const absl::Status& error,
     top.Fail("manifest_sha256", "is not what the closing record says");
   }
   size_t sides = 0;
+  std::set<std::string> names;
   top.ForEach("sides", [&](const JsonFields& side) {
     ++sides;
+    if (!names.insert(side.Text("side")).second) {
+      side.Fail("side", "is there twice");
+    }
     CheckSide(side, closed);
   });
   if (sides != static_cast<size_t>(closed.sides_size())) {
@@ -127,6 +143,7 @@ absl::Status Check(absl::string_view text, const Trust& trust,
   if (!session.ok()) top.Fail("session", "is no UUID");
   result->closed_header = top.Bytes("closed_header");
   result->log_position = top.UInt("log_position");
+  result->start_time = top.OptionalText("start_time");
   const uint64_t index = top.UInt("log_index");
   const std::vector<std::string> proof = top.Hashes("inclusion_proof");
   const std::string checkpoint_text = top.OptionalText("checkpoint");
@@ -150,6 +167,11 @@ absl::Status Check(absl::string_view text, const Trust& trust,
     result->sides.push_back(absl::StrCat(SideName(side.side()), ": ",
                                          side.packets(), " packets, ",
                                          side.payload_bytes(), " bytes"));
+  }
+  if (!result->start_time.empty()) {
+    result->vouching.push_back(
+        "When the session began is not proven: the closing record does not "
+        "say it. A bundle of the session does (verify BUNDLE --receipt).");
   }
   if (checkpoint_text.empty()) {
     result->vouching.push_back(
@@ -177,7 +199,7 @@ absl::Status Check(absl::string_view text, const Trust& trust,
           ? absl::StrCat("The archive's log vouches for it: checkpoint of ",
                          checkpoint.checkpoint.size, " leaves, signed by key ",
                          seen.log_key.id, ".")
-          : "Consistent, but not proven: give --log-key.");
+          : NotProvenText(seen));
   return absl::OkStatus();
 }
 
@@ -198,6 +220,7 @@ ReceiptResult VerifyReceipt(absl::string_view text, const Trust& trust) {
 absl::Status CheckReceiptAgainst(const ReceiptResult& receipt,
                                  const base::Uuid& archive,
                                  const base::Uuid& session,
+                                 int64_t start_time_us,
                                  const std::string* closed_header) {
   if (receipt.falsehood.has_value()) {
     return base::IntegrityError(*receipt.falsehood);
@@ -212,6 +235,10 @@ absl::Status CheckReceiptAgainst(const ReceiptResult& receipt,
   }
   if (*closed_header != receipt.closed_header) {
     return False("has another closing record than the bundle");
+  }
+  if (!receipt.start_time.empty() &&
+      !SameTime(receipt.start_time, start_time_us)) {
+    return False("start_time is not when the bundle's session began");
   }
   return absl::OkStatus();
 }

@@ -22,6 +22,8 @@ struct ReceiptResult {
   base::Uuid session;
   bool abandoned = false;
   int64_t closed_time_us = 0;
+  // As the receipt writes it; its record does not say it.
+  std::string start_time;
   uint64_t segments = 0;
   uint64_t log_position = 0;
   // The record that it proves.
@@ -39,11 +41,13 @@ bool LooksLikeReceipt(absl::string_view text);
 // people say what the record says. What is false is in the result.
 ReceiptResult VerifyReceipt(absl::string_view text, const Trust& trust);
 
-// The receipt against a bundle of the session: the same closing record. What is
+// The receipt against a bundle of the session: the same closing record and
+// beginning. What is
 // false is in the result; then it is about `receipt`.
 absl::Status CheckReceiptAgainst(const ReceiptResult& receipt,
                                  const base::Uuid& archive,
                                  const base::Uuid& session,
+                                 int64_t start_time_us,
                                  const std::string* closed_header);
 
 }  // namespace diptych::verify

@@ -230,12 +230,13 @@ void AddKeys(const VerifyResult& result, Page* page) {
         absl::StrCat(witness.name, ", key ", witness.id,
                      witness.signed_time_us.has_value()
                          ? absl::StrCat(", ", TimeText(*witness.signed_time_us))
-                         : ""));
+                         : "",
+                     ", ", LeavesText(result, witness.tree_size)));
   }
   for (const SeenTimestamp& stamp : result.timestamps) {
     page->Pair("Time stamp (RFC 3161)",
-               absl::StrCat(TimeText(stamp.stamped_time_us), ", at ",
-                            stamp.tree_size, " leaves of the log"));
+               absl::StrCat(TimeText(stamp.stamped_time_us), ", ",
+                            LeavesText(result, stamp.tree_size)));
   }
   page->End();
   if (result.source_keys.empty()) {

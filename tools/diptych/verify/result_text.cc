@@ -93,6 +93,33 @@ absl::string_view SourceWord(uint32_t source) {
   }
 }
 
+std::string NotProvenText(const VerifyResult& result) {
+  return result.other_log_keys
+             ? absl::StrCat(
+                   "Consistent, but not proven: none of the keys given signed "
+                   "this (its key is ",
+                   result.log_key.id, ").")
+             : "Consistent, but not proven: give --log-key.";
+}
+
+bool HasAll(const VerifyResult& result, uint64_t tree_size) {
+  return tree_size > result.last_leaf;
+}
+
+std::string LeavesText(const VerifyResult& result, uint64_t tree_size) {
+  std::string text = absl::StrCat(
+      "at ", tree_size, tree_size == 1 ? " leaf" : " leaves", ", which have ");
+  if (tree_size <= result.first_leaf) {
+    return absl::StrCat(text, "nothing of this");
+  }
+  absl::StrAppend(&text, HasAll(result, tree_size) ? "all" : "not all",
+                  " of this");
+  if (HasAll(result, tree_size) && tree_size <= result.access_leaf) {
+    absl::StrAppend(&text, " but who asked for it");
+  }
+  return text;
+}
+
 std::string TrackText(const TrackResult& track) {
   return absl::StrCat("track ", track.track_id, ", ", track.side, " ",
                       track.source, " (", track.codec, ")");

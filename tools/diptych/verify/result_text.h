@@ -27,6 +27,16 @@ absl::string_view CodecWord(uint32_t codec);
 absl::string_view SourceWord(uint32_t source);
 
 // "track 1, resident camera (h264)".
+// Why nobody vouches for the checkpoint.
+std::string NotProvenText(const VerifyResult& result);
+
+// Whether a checkpoint of so many leaves has all that the bundle shows of the
+// session, the access record aside.
+bool HasAll(const VerifyResult& result, uint64_t tree_size);
+
+// "at 7 leaves, which have all of this": what such a checkpoint has.
+std::string LeavesText(const VerifyResult& result, uint64_t tree_size);
+
 std::string TrackText(const TrackResult& track);
 
 }  // namespace diptych::verify

@@ -249,7 +249,7 @@ absl::Status Verification::CheckReceipt() const {
   if (options_.receipt.empty()) return absl::OkStatus();
   return CheckReceiptAgainst(
       VerifyReceipt(options_.receipt, options_.trust), evidence_.archive,
-      evidence_.session,
+      evidence_.session, evidence_.start_time_us,
       evidence_.closed.has_value() ? &evidence_.closed->header : nullptr);
 }
 

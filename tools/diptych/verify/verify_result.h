@@ -43,7 +43,10 @@ struct TrackResult {
   bool video = false;
   uint64_t packets = 0;
   uint64_t payload_bytes = 0;
+  // Whoever's signature it is.
   uint64_t signed_packets = 0;
+  // Of these: with a key that was given.
+  uint64_t verified_packets = 0;
   // One after another from the clip's beginning to its end.
   std::vector<StateRange> ranges;
 };
@@ -60,6 +63,8 @@ struct SeenKey {
   bool verified = false;
   // Of a cosignature.
   std::optional<int64_t> signed_time_us;
+  // Of a cosignature: the leaves of the checkpoint that it is on.
+  uint64_t tree_size = 0;
 };
 
 struct SeenTimestamp {
@@ -87,6 +92,7 @@ struct EventRow {
   // 0: none.
   uint32_t attachment_id = 0;
   std::string attachment_name;
+  uint64_t attachment_bytes = 0;
 };
 
 struct AttachmentRow {
@@ -111,6 +117,8 @@ struct VerifyResult {
   // The log's key was given and its signature is right: without it everything
   // hangs together and nobody vouches for it.
   bool log_key_verified = false;
+  // Logs' keys were given, and none of them is its.
+  bool other_log_keys = false;
 
   base::Uuid archive;
   base::Uuid session;
@@ -138,6 +146,11 @@ struct VerifyResult {
 
   uint64_t tree_size = 0;
   std::string tree_root_hex;
+  // Leaves of the session's opening, of the last that the bundle proves of the
+  // session, and of the access record.
+  uint64_t first_leaf = 0;
+  uint64_t last_leaf = 0;
+  uint64_t access_leaf = 0;
   SeenKey log_key;
   std::vector<SeenKey> witnesses;
   std::vector<SeenTimestamp> timestamps;

@@ -139,8 +139,13 @@ absl::StatusOr<std::string> Witness::Sign(absl::string_view note,
     const absl::Status consistent = evidence::VerifyConsistency(
         before.size, next.size, before.root, next.root, proof);
     if (!consistent.ok()) {
-      // A proof that is none says nothing of the log's signature; two roots of
-      // one size do.
+      // A proof that is none says nothing of what the log signed.
+      if (absl::IsInvalidArgument(consistent)) {
+        return absl::DataLossError(
+            absl::StrCat("the answer is no proof that the tree of ", next.size,
+                         " leaves begins with that of ", before.size, ": ",
+                         consistent.message(), "; nothing was signed"));
+      }
       if (next.size == before.size) {
         return Refuse(*opened, consistent.message());
       }

@@ -193,6 +193,13 @@ TEST_F(WitnessTest, SignsNothingThatIsNotTheLogs) {
   };
   EXPECT_TRUE(absl::IsUnavailable(
       witness->Sign(log.Checkpoint(6), no_answer, kTime_s).status()));
+  // Nor is one that has not the form of one.
+  const auto no_proof = [](uint64_t, uint64_t) {
+    return absl::StatusOr<std::vector<std::string>>({"short"});
+  };
+  EXPECT_TRUE(absl::IsDataLoss(
+      witness->Sign(log.Checkpoint(6), no_proof, kTime_s).status()));
+  EXPECT_FALSE(files_.Content("/w/state/refused").has_value());
   ExpectCosigned(witness->Sign(log.Checkpoint(6), log.Proofs(), kTime_s), 6);
 }
 
