@@ -13,14 +13,7 @@
 
 namespace diptych::base {
 
-enum class Role {
-  kGateway,
-  kAuditor,
-  kOperator,
-  kIndexer,
-  kServer,
-  kWitness
-};
+enum class Role { kGateway, kAuditor, kOperator, kIndexer, kServer, kWitness };
 
 absl::string_view RoleName(Role role);
 absl::StatusOr<Role> ParseRole(absl::string_view name);

@@ -12,11 +12,11 @@ class AccessRecorder {
  public:
   virtual ~AccessRecorder() = default;
 
-  // Seals the record to the metadata recipients, has the archiver append it with
-  // the commitment to it (archiver/evidence/FORMAT.md), for which it is salted
-  // if it is not (SaltAccess),
-  // and returns its log position once it is on stable storage. On any error
-  // nothing may be read: UNAVAILABLE if the archiver can't be reached in time.
+  // Seals the record to the metadata recipients, has the archiver append it
+  // with the commitment to it (archiver/evidence/FORMAT.md), for which it is
+  // salted if it is not (SaltAccess), and returns its log position once it is
+  // on stable storage. On any error nothing may be read: UNAVAILABLE if the
+  // archiver can't be reached in time.
   virtual absl::StatusOr<log::Position> Record(
       const stored::v1::AccessRecord& record) = 0;
 };

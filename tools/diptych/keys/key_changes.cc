@@ -50,9 +50,8 @@ absl::StatusOr<std::unique_ptr<KeyChanges>> KeyChanges::Open(
   ASSIGN_OR_RETURN(const base::Uuid archive_id,
                    base::Uuid::FromBytes(changes->config_.archive_id()));
 
-  const auto open_store =
-      [&](const char* folder, const char* store,
-          log::Position known_durable)
+  const auto open_store = [&](const char* folder, const char* store,
+                              log::Position known_durable)
       -> absl::StatusOr<std::unique_ptr<log::LogStore>> {
     log::RecoveryReport report;
     auto opened = log::OpenLocalLogStore(
@@ -76,7 +75,8 @@ absl::StatusOr<std::unique_ptr<KeyChanges>> KeyChanges::Open(
     return opened;
   };
   ASSIGN_OR_RETURN(changes->key_store_, open_store("keystore", "keys", 0));
-  ASSIGN_OR_RETURN(changes->log_store_, open_store("volumes", "log",
+  ASSIGN_OR_RETURN(changes->log_store_,
+                   open_store("volumes", "log",
                               evidence::SignedUntil(
                                   file_system, absl::StrCat(data_dir, "/tlog"),
                                   evidence::LogOrigin(archive_id.ToString()),
