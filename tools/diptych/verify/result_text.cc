@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "proto/api/v1/common.pb.h"
 #include "tools/diptych/verify/verify_result.h"
+#include "tools/diptych/wire_text.h"
 
 namespace diptych::verify {
 
@@ -54,43 +55,11 @@ absl::string_view StateText(SecondState state) {
 }
 
 absl::string_view CodecWord(uint32_t codec) {
-  switch (codec) {
-    case api::v1::CODEC_H264:
-      return "h264";
-    case api::v1::CODEC_H265:
-      return "h265";
-    case api::v1::CODEC_VP8:
-      return "vp8";
-    case api::v1::CODEC_VP9:
-      return "vp9";
-    case api::v1::CODEC_AV1:
-      return "av1";
-    case api::v1::CODEC_OPUS:
-      return "opus";
-    case api::v1::CODEC_AAC:
-      return "aac";
-    case api::v1::CODEC_G711_ALAW:
-      return "g711_alaw";
-    case api::v1::CODEC_G711_ULAW:
-      return "g711_ulaw";
-    default:
-      return "unknown";
-  }
+  return cli::CodecWord(static_cast<api::v1::Codec>(codec));
 }
 
 absl::string_view SourceWord(uint32_t source) {
-  switch (source) {
-    case api::v1::SOURCE_CAMERA:
-      return "camera";
-    case api::v1::SOURCE_MICROPHONE:
-      return "microphone";
-    case api::v1::SOURCE_SCREEN:
-      return "screen";
-    case api::v1::SOURCE_DOCUMENT_CAMERA:
-      return "document_camera";
-    default:
-      return "unknown";
-  }
+  return cli::SourceWord(static_cast<api::v1::Source>(source));
 }
 
 std::string NotProvenText(const VerifyResult& result) {
