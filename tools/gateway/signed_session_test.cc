@@ -105,7 +105,11 @@ class SignedSessionTest : public testing::Test {
   }
   void Send(GatewaySession* session, int count) {
     for (int i = 0; i < count; ++i) {
-      ASSERT_TRUE(session->SendPacket(SIDE_CLERK, NextPacket()).ok());
+      // What a spool holds may fill the memory for a while.
+      const absl::Status room = session->WaitForRoom(SIDE_CLERK, kPatience);
+      ASSERT_TRUE(room.ok()) << room;
+      const absl::Status sent = session->SendPacket(SIDE_CLERK, NextPacket());
+      ASSERT_TRUE(sent.ok()) << sent;
     }
   }
 
