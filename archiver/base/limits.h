@@ -157,7 +157,6 @@ inline constexpr size_t kMaxProofWaiters = 16'384;
 inline constexpr absl::Duration kCheckpointWait = absl::Seconds(10);
 inline constexpr size_t kMaxCheckpoint_bytes = 64 << 10;
 inline constexpr size_t kMaxWitnesses = 16;
-inline constexpr size_t kMaxSources = 10'000;
 inline constexpr size_t kMaxTimestamp_bytes = 64 << 10;
 inline constexpr size_t kMaxTimestamps = 1000;
 // Signatures of one note, and hashes of one proof: a tree of 2^64 leaves needs
@@ -213,8 +212,6 @@ inline constexpr size_t kMaxStatements = 2'000;
 // What `check` has read of a store and not yet looked at, and who hashes it.
 inline constexpr size_t kCheckQueue_bytes = 64 << 20;
 inline constexpr int kMaxCheckThreads = 16;
-// What a scan with bodies reads at a time.
-inline constexpr size_t kScanBodies_bytes = 4 << 20;
 // Records that came so shortly before the log's end may lack a checkpoint.
 inline constexpr absl::Duration kCheckpointLag = absl::Seconds(10);
 // Tiles that were not full when they were written and are still there.
@@ -239,13 +236,39 @@ inline constexpr size_t kMaxFilterTerms = 128;
 inline constexpr uint32_t kDefaultPageSize = 50;
 inline constexpr uint32_t kMaxPageSize = 1000;
 inline constexpr size_t kMaxPageToken_bytes = 512;
+// A page can be asked for as long after the first one.
+inline constexpr absl::Duration kPageLifetime = absl::Hours(1);
+// What a page token needs is kept somewhat longer.
+inline constexpr absl::Duration kChangesKept = absl::Hours(2);
+// Sessions that have changed since a first page and that a later one looks at
+// one by one.
+inline constexpr size_t kMaxPageChanges = 50'000;
 inline constexpr size_t kMaxDictionaryValues = 1000;
 // Tag keys whose values the index keeps at hand while it builds.
 inline constexpr size_t kMaxDictionaryKeys = 1000;
 inline constexpr int64_t kRunMax_us = int64_t{300} * 1'000'000;
+// What comes after them is in the last one.
+inline constexpr size_t kMaxRunsPerSession = 65'536;
+// Pairs of a clerk and an item of one run; see indexer/store/posting_list.h.
+inline constexpr size_t kMaxPairsPerRun = 64;
+inline constexpr int kMaxPastStates = 64;
+// Rows that are packed into one.
+inline constexpr uint32_t kSegmentsPerPack = 32;
+inline constexpr uint32_t kRunsPerPack = 64;
+inline constexpr uint32_t kChunksPerPack = 64;
+// Entries of a posting block between two skip points.
+inline constexpr uint32_t kPostingSkip_entries = 64;
+// Changes to one posting block that wait in memory to be merged.
+inline constexpr size_t kMaxPostingChanges = 32;
 inline constexpr size_t kMaxGroups = 10'000;
+inline constexpr int kMaxSummaryKeys = 16;
+inline constexpr uint32_t kDefaultSummaryValues = 10;
 // Posting lists that one query may walk at once.
 inline constexpr size_t kMaxQueryPostings = 2000;
+// What one query may cost: entries of posting lists (a block counts as 64), a
+// session's row as many as this.
+inline constexpr uint64_t kMaxQueryCost = 50'000'000;
+inline constexpr uint64_t kQueryCostOfRow = 256;
 // How long a query waits for the index to reach the log's end.
 inline constexpr absl::Duration kQueryFreshnessWait = absl::Milliseconds(200);
 // A query looks for its caller's cancellation this often.
@@ -257,7 +280,6 @@ inline constexpr size_t kIndexBlockCache_bytes = size_t{256} << 20;
 // What the index takes from the log before it writes.
 inline constexpr size_t kIndexBatch_records = 2048;
 inline constexpr size_t kIndexBatch_bytes = 8 << 20;
-inline constexpr size_t kRebuildBatch_records = 20'000;
 // Sessions and their keys that the index keeps at hand.
 inline constexpr size_t kIndexSessionCache = 4096;
 inline constexpr size_t kIndexOpenerCache = 4096;
@@ -268,6 +290,22 @@ inline constexpr int kMaxRememberedDamages = 100;
 // After a failed write the index tries again, waiting longer each time.
 inline constexpr absl::Duration kIndexRetryFirst = absl::Milliseconds(100);
 inline constexpr absl::Duration kIndexRetryMax = absl::Seconds(30);
+
+// ---- Rebuilding the index ----
+inline constexpr size_t kRebuildWorkers = 2;
+// Records that wait for one worker, and their bytes.
+inline constexpr size_t kRebuildQueue_records = 16'384;
+inline constexpr size_t kRebuildQueue_bytes = size_t{16} << 20;
+// What one sorter holds before it writes a sorted file.
+inline constexpr size_t kRebuildSort_bytes = size_t{64} << 20;
+// Sorted files that are merged at once.
+inline constexpr size_t kRebuildMaxMerge_files = 256;
+// Open sessions that a worker holds; over it the longest unused one is written
+// as it stands and finished once the rest is in.
+inline constexpr size_t kRebuildSessions = 32'768;
+// How much of the log lies between two points to resume from.
+inline constexpr uint64_t kRebuildCheckpoint_bytes = uint64_t{4} << 30;
+inline constexpr size_t kRebuildSst_bytes = size_t{64} << 20;
 
 // A request to the reader: a filter and little else.
 inline constexpr int kMaxQueryMessage_bytes = 64 << 10;

@@ -202,8 +202,9 @@ TEST_F(BuilderTest, ALateNoteCutsRunsAnew) {
   EXPECT_EQ(Runs(id, "item", "b"), (Numbers{1}));
   const auto run = View().Run(id, 2).value();
   ASSERT_TRUE(run.has_value());
-  EXPECT_EQ(run->first_segment(), 2u);
-  EXPECT_EQ(run->last_segment(), 3u);
+  ASSERT_EQ(run->segments_size(), 1);
+  EXPECT_EQ(run->segments(0).first(), 2u);
+  EXPECT_EQ(run->segments(0).last(), 3u);
   // And back to one run: what was posted for others is gone.
   archive_->Tag(id, "item", {"a"}, 10 * kSecond_us);
   CatchUp();
@@ -234,7 +235,7 @@ TEST_F(BuilderTest, ASessionWithoutSegmentsIsFound) {
   EXPECT_EQ(Runs(tagged, "item", "0417"), (Numbers{0}));
   const auto run = View().Run(tagged, 0).value();
   ASSERT_TRUE(run.has_value());
-  EXPECT_FALSE(run->has_segments());
+  EXPECT_EQ(run->segments_size(), 0);
   EXPECT_EQ(View().Session(tagged).value()->end_us(), kSecond_us);
 }
 

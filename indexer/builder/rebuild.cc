@@ -113,7 +113,7 @@ absl::StatusOr<stored::v1::IndexState> Build(const RebuildOptions& options,
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<IndexBuilder> builder,
                    IndexBuilder::Create(std::move(builder_options)));
-  LogPump pump(&log, builder.get(), limits::kRebuildBatch_records);
+  LogPump pump(&log, builder.get(), limits::kIndexBatch_records);
   RETURN_IF_ERROR(pump.PumpUntil(log_end,
                                  [&](log::Position done) {
                                    if (!options.on_progress) {

@@ -533,13 +533,7 @@ void SessionState::FlushPlan(IndexBatch* batch) {
       continue;
     }
     stored::v1::RunRow row;
-    if (!run.segments.empty()) {
-      row.set_has_segments(true);
-      row.set_first_segment(run.segments.front().first);
-      row.set_last_segment(run.segments.back().last);
-    }
     for (const RunPlan::Range& range : run.segments) {
-      if (run.segments.size() == 1) break;
       stored::v1::SegmentRange* added = row.add_segments();
       added->set_first(range.first);
       added->set_last(range.last);

@@ -94,13 +94,7 @@ absl::StatusOr<std::vector<stored::v1::SegmentRow>> SegmentsOf(
     const IndexView& view, const base::Uuid& session,
     const stored::v1::RunRow& run, bool newest_first) {
   std::vector<stored::v1::SegmentRow> segments;
-  std::vector<stored::v1::SegmentRange> ranges(run.segments().begin(),
-                                               run.segments().end());
-  if (ranges.empty() && run.has_segments()) {
-    ranges.emplace_back().set_first(run.first_segment());
-    ranges.back().set_last(run.last_segment());
-  }
-  for (const auto& range : ranges) {
+  for (const auto& range : run.segments()) {
     ASSIGN_OR_RETURN(auto rows,
                      view.Segments(session, range.first(), range.last()));
     std::move(rows.begin(), rows.end(), std::back_inserter(segments));

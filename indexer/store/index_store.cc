@@ -32,8 +32,8 @@ namespace diptych::indexer {
 namespace {
 
 constexpr std::array<const char*, kFamilies> kFamilyNames = {
-    "meta", "sessions", "segments", "chunks",
-    "runs", "details",  "postings", "dictionary"};
+    "meta", "ids",     "sessions", "segments",   "chunks",
+    "runs", "details", "postings", "dictionary", "changes"};
 constexpr absl::string_view kSchemaKey = "schema";
 constexpr absl::string_view kArchiveKey = "archive";
 
@@ -151,9 +151,9 @@ class RocksStore final : public IndexStore {
       rocksdb::ColumnFamilyHandle* family =
           handles_[static_cast<size_t>(change.family)];
       const rocksdb::Status status =
-          change.value.has_value()
-              ? changes.Put(family, change.key, *change.value)
-              : changes.Delete(family, change.key);
+          !change.value.has_value() ? changes.Delete(family, change.key)
+          : change.merge ? changes.Merge(family, change.key, *change.value)
+                         : changes.Put(family, change.key, *change.value);
       RETURN_IF_ERROR(FromRocks(status, "filling a batch of the index"));
     }
     return FromRocks(db_->Write(rocksdb::WriteOptions(), &changes),

@@ -17,11 +17,13 @@
 namespace diptych::indexer {
 
 // The layout that this program reads and writes (FORMAT.md).
-inline constexpr uint32_t kSchemaVersion = 3;
+inline constexpr uint32_t kSchemaVersion = 4;
 
 // The kinds of rows; each is a key space of its own.
 enum class Family {
   kMeta,
+  // From a session's id to its number.
+  kIds,
   kSessions,
   kSegments,
   kChunks,
@@ -29,8 +31,10 @@ enum class Family {
   kDetails,
   kPostings,
   kDictionary,
+  // Which sessions the records from a position on have touched.
+  kChanges,
 };
-inline constexpr size_t kFamilies = 8;
+inline constexpr size_t kFamilies = 10;
 
 // Changes that happen together or not at all, in the order they were put in.
 class IndexBatch {
@@ -40,6 +44,8 @@ class IndexBatch {
     std::string key;
     // None: the key goes.
     std::optional<std::string> value;
+    // The value is a change to what is there, for the family's merge.
+    bool merge = false;
   };
 
   void Put(Family family, std::string key, std::string value) {
@@ -47,6 +53,10 @@ class IndexBatch {
   }
   void Delete(Family family, std::string key) {
     changes_.push_back({family, std::move(key), std::nullopt});
+  }
+  // REQUIRES: the family has a merge: postings, chunks.
+  void Merge(Family family, std::string key, std::string change) {
+    changes_.push_back({family, std::move(key), std::move(change), true});
   }
   const std::vector<Change>& changes() const { return changes_; }
 

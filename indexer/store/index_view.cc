@@ -31,8 +31,8 @@ using stored::v1::SegmentRow;
 using stored::v1::SessionRow;
 
 constexpr std::array<absl::string_view, kFamilies> kRowNames = {
-    "meta", "session", "segment", "chunk",
-    "run",  "detail",  "posting", "dictionary"};
+    "meta", "id",     "session", "segment",    "chunk",
+    "run",  "detail", "posting", "dictionary", "change"};
 
 absl::string_view RowName(Family family) {
   return kRowNames[static_cast<size_t>(family)];
