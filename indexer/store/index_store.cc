@@ -12,9 +12,7 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
-#include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
-#include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
 #include "absl/status/status.h"
@@ -23,8 +21,9 @@
 #include "absl/strings/string_view.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/ids.h"
-#include "archiver/base/limits.h"
 #include "archiver/base/status_macros.h"
+#include "indexer/store/family.h"
+#include "indexer/store/index_options.h"
 #include "indexer/store/keys.h"
 #include "proto/api/v1/common.pb.h"
 
@@ -175,35 +174,6 @@ class RocksStore final : public IndexStore {
   const Handles handles_;
 };
 
-rocksdb::Options StoreOptions() {
-  rocksdb::Options options;
-  options.create_if_missing = true;
-  options.create_missing_column_families = true;
-  // A torn tail of the write-ahead log costs whole batches, with their
-  // position; the follower then reads them from the log again.
-  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-  options.max_open_files = limits::kIndexOpenFiles;
-  options.max_background_jobs = 2;
-  options.max_total_wal_size = limits::kIndexWal_bytes;
-  options.keep_log_file_num = 2;
-  options.max_log_file_size = 1 << 20;
-  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  return options;
-}
-
-rocksdb::ColumnFamilyOptions FamilyOptions(
-    const std::shared_ptr<rocksdb::Cache>& cache) {
-  rocksdb::ColumnFamilyOptions options;
-  options.compression = rocksdb::kLZ4Compression;
-  options.write_buffer_size = limits::kIndexWriteBuffer_bytes;
-  rocksdb::BlockBasedTableOptions table;
-  table.block_cache = cache;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
-  table.format_version = 5;
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  return options;
-}
-
 // Checks what the store says of itself; a new one is told.
 absl::Status CheckIdentity(IndexStore* store, const base::Uuid& archive_id) {
   const std::unique_ptr<IndexSnapshot> snapshot = store->NewSnapshot();
@@ -262,19 +232,19 @@ absl::Status NeedsRebuild(absl::string_view why) {
 
 absl::StatusOr<std::unique_ptr<IndexStore>> IndexStore::Open(
     const std::string& directory, const base::Uuid& archive_id) {
-  const std::shared_ptr<rocksdb::Cache> cache =
-      rocksdb::NewLRUCache(limits::kIndexBlockCache_bytes);
+  const std::shared_ptr<rocksdb::Cache> cache = NewIndexCache();
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   // RocksDB insists on a default family; nothing is in it.
   families.emplace_back(rocksdb::kDefaultColumnFamilyName,
-                        FamilyOptions(cache));
-  for (const char* name : kFamilyNames) {
-    families.emplace_back(name, FamilyOptions(cache));
+                        IndexFamilyOptions(Family::kMeta, cache));
+  for (size_t i = 0; i < kFamilies; ++i) {
+    families.emplace_back(kFamilyNames[i],
+                          IndexFamilyOptions(static_cast<Family>(i), cache));
   }
   Handles handles;
   rocksdb::DB* raw = nullptr;
-  const rocksdb::Status status =
-      rocksdb::DB::Open(StoreOptions(), directory, families, &handles, &raw);
+  const rocksdb::Status status = rocksdb::DB::Open(
+      IndexStoreOptions(), directory, families, &handles, &raw);
   if (status.IsCorruption() || status.IsInvalidArgument()) {
     return NeedsRebuild("it is damaged or of another program");
   }

@@ -13,28 +13,12 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
+#include "indexer/store/family.h"
 
 namespace diptych::indexer {
 
 // The layout that this program reads and writes (FORMAT.md).
 inline constexpr uint32_t kSchemaVersion = 4;
-
-// The kinds of rows; each is a key space of its own.
-enum class Family {
-  kMeta,
-  // From a session's id to its number.
-  kIds,
-  kSessions,
-  kSegments,
-  kChunks,
-  kRuns,
-  kDetails,
-  kPostings,
-  kDictionary,
-  // Which sessions the records from a position on have touched.
-  kChanges,
-};
-inline constexpr size_t kFamilies = 10;
 
 // Changes that happen together or not at all, in the order they were put in.
 class IndexBatch {
