@@ -24,6 +24,23 @@ def ffmpeg(*arguments):
                     *map(str, arguments)], check=True, timeout=300)
 
 
+def long_call(folder):
+    """A resident's and a clerk's recording of over a minute.
+
+    Those beside the repository, or where they are not at hand the short ones
+    several times over, made in `folder`.
+    """
+    long = [SHARED / f"call-75s-{side}.mkv" for side in ("resident", "clerk")]
+    if all(path.exists() for path in long):
+        return long
+    made = []
+    for side, short in (("resident", RESIDENT), ("clerk", CLERK)):
+        made.append(pathlib.Path(folder) / f"long-{side}.mkv")
+        ffmpeg("-stream_loop", "6", "-i", short, "-t", "75", "-c", "copy",
+               made[-1])
+    return made
+
+
 def probe(path, *options):
     """ffprobe's JSON: streams, and packets with the SHA-256 of their data."""
     run = subprocess.run(
