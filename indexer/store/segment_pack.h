@@ -1,0 +1,26 @@
+#ifndef INDEXER_STORE_SEGMENT_PACK_H_
+#define INDEXER_STORE_SEGMENT_PACK_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "proto/stored/v1/index_rows.pb.h"
+
+namespace diptych::indexer {
+
+// Segments of one session that share a row (FORMAT.md). Each is written as the
+// step from the one before it, so a usual one takes some 16 bytes.
+
+// REQUIRES: ascending by number, each once.
+std::string PackSegments(absl::Span<const stored::v1::SegmentRow> rows);
+
+// DATA_LOSS if the bytes are not what PackSegments wrote.
+absl::StatusOr<std::vector<stored::v1::SegmentRow>> UnpackSegments(
+    absl::string_view pack);
+
+}  // namespace diptych::indexer
+
+#endif  // INDEXER_STORE_SEGMENT_PACK_H_
