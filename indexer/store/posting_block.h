@@ -9,21 +9,16 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "indexer/store/posting_entry.h"
+#include "indexer/store/posting_group.h"
 #include "indexer/store/run_set.h"
 #include "indexer/store/session_number.h"
 
 namespace diptych::indexer {
 
 // A block of a posting list on disk (FORMAT.md): sessions in ascending order,
-// delta-coded, each with the runs that are posted.
-
-struct PostingEntry {
-  SessionNumber session;
-  // In a change, none: the session leaves the block.
-  RunSet runs;
-
-  friend bool operator==(const PostingEntry&, const PostingEntry&) = default;
-};
+// delta-coded, each with the runs that are posted. Equal entries are equal
+// bytes.
 
 // REQUIRES: ascending, each session once, runs not empty.
 std::string EncodePostingBlock(absl::Span<const PostingEntry> entries);
@@ -32,14 +27,6 @@ std::string EncodePostingBlock(absl::Span<const PostingEntry> entries);
 // Putting the same change in twice is putting it in once.
 // REQUIRES: ascending, each session once.
 std::string EncodePostingChange(absl::Span<const PostingEntry> entries);
-
-// What blocks come to under changes, in their order; the merge of the store.
-// `base` may be empty: no block yet. DATA_LOSS if one of them is unreadable.
-absl::StatusOr<std::string> MergePostingBlock(
-    absl::string_view base, absl::Span<const absl::string_view> changes);
-// Several changes as one.
-absl::StatusOr<std::string> MergePostingChanges(
-    absl::Span<const absl::string_view> changes);
 
 // Reads one block without unpacking it all: a skip table leads to within 64
 // entries of any session. Checks everything that it reads: damaged bytes give
@@ -50,23 +37,27 @@ class PostingBlockReader {
   PostingBlockReader() = default;
   // `bytes` must outlive it.
   static absl::StatusOr<PostingBlockReader> Open(absl::string_view bytes);
+  // A change is read like a block; a session may have no runs in it.
+  static absl::StatusOr<PostingBlockReader> OpenChange(absl::string_view bytes);
 
   // Sessions and runs.
   uint32_t sessions() const { return sessions_; }
-  uint64_t runs() const { return runs_; }
+  uint64_t runs() const { return groups_ > 1 ? runs_ : group_.CountRuns(); }
   // REQUIRES: sessions() > 0.
   SessionNumber min() const { return min_; }
   SessionNumber max() const { return max_; }
 
-  // A place in the block; entries are numbered from 0. False past an end and
-  // after an error: look at status() then.
+  // A place in the block. False before the first Seek, past an end and after
+  // an error: look at status() then.
   bool Valid() const { return valid_; }
-  SessionNumber session() const { return session_; }
   // REQUIRES: Valid().
+  SessionNumber session() const { return group_.session(at_); }
+  // REQUIRES: Valid(). Good until the reader moves.
   const RunSet& runs_here();
   // The first at or after, or the last at or before the session.
   void Seek(SessionNumber session);
   void SeekForPrev(SessionNumber session);
+  // REQUIRES: Valid().
   void Next();
   void Prev();
   absl::Status status() const { return status_; }
@@ -74,12 +65,40 @@ class PostingBlockReader {
   uint64_t decoded() const { return decoded_; }
 
  private:
+  static absl::StatusOr<PostingBlockReader> OpenAs(absl::string_view bytes,
+                                                   bool change);
+  // False if the header is unreadable.
+  bool ReadHeader(absl::string_view bytes, bool change);
+  // Where a group's bytes begin, and its first session.
+  uint64_t OffsetOf(uint32_t group) const;
+  SessionNumber FirstOf(uint32_t group) const;
+  // The last group that begins at or before the session.
+  uint32_t GroupFor(SessionNumber session) const;
+  // Makes it the one at hand. False, and an error, if it is unreadable.
+  bool Load(uint32_t group);
+  // An entry of the group at hand, or none if there is no such entry.
+  void MoveTo(uint32_t entry);
+
   uint32_t sessions_ = 0;
   uint64_t runs_ = 0;
   SessionNumber min_;
   SessionNumber max_;
+  bool change_ = false;
+
+  uint32_t groups_ = 0;
+  // Of each group but the first: its session after min_, its offset.
+  absl::string_view skips_;
+  size_t session_bytes_ = 0;
+  size_t offset_bytes_ = 0;
+  absl::string_view bodies_;
+
+  bool loaded_ = false;
+  uint32_t group_number_ = 0;
+  PostingGroup group_;
   bool valid_ = false;
-  SessionNumber session_;
+  uint32_t at_ = 0;
+  bool runs_known_ = false;
+  RunSet runs_here_;
   absl::Status status_;
   uint64_t decoded_ = 0;
 };

@@ -50,12 +50,12 @@ PostingList PairOverflowList(const seal::IndexKeys& keys) {
 
 std::string PostingBlockKey(const PostingList& list, uint32_t second) {
   std::string key = list.token;
-  AppendBigEndian32(second >> list.bucket_bits, &key);
+  AppendBigEndian32(~(second >> list.bucket_bits), &key);
   return key;
 }
 
 uint32_t FirstSecondOf(const PostingList& list, absl::string_view block_key) {
-  return ReadBigEndian32(block_key.substr(list.token.size()))
+  return ~ReadBigEndian32(block_key.substr(list.token.size()))
          << list.bucket_bits;
 }
 

@@ -45,7 +45,7 @@ inline constexpr absl::string_view kPairFirstKey = "clerk";
 inline constexpr absl::string_view kPairSecondKey = "item";
 
 // The key of one of its blocks: the token, then the bucket in four bytes,
-// big-endian.
+// big-endian and inverted: newest first, since forwards is the faster way.
 std::string PostingBlockKey(const PostingList& list, uint32_t second);
 // The first second of the block that a key names. REQUIRES: a PostingBlockKey.
 uint32_t FirstSecondOf(const PostingList& list, absl::string_view block_key);

@@ -1,0 +1,292 @@
+#include "indexer/store/posting_block.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "archiver/base/errors.h"
+#include "archiver/base/limits.h"
+#include "indexer/store/keys.h"
+#include "indexer/store/posting_entry.h"
+#include "indexer/store/posting_group.h"
+#include "indexer/store/run_set.h"
+#include "indexer/store/session_number.h"
+#include "indexer/store/varint.h"
+
+namespace diptych::indexer {
+namespace {
+
+// The first byte: a version, and what follows.
+constexpr uint8_t kVersionMask = 0x0f;
+constexpr uint8_t kVersion = 1;
+constexpr uint8_t kMinHasTurn = 0x10;
+constexpr uint8_t kOneSession = 0x20;
+constexpr uint8_t kChange = 0x40;
+constexpr uint8_t kUnused = 0x80;
+
+constexpr size_t kSecond_bytes = 4;
+constexpr uint32_t kGroupSize = limits::kPostingSkip_entries;
+
+uint32_t GroupsOf(size_t sessions) {
+  return static_cast<uint32_t>((sessions + kGroupSize - 1) / kGroupSize);
+}
+
+size_t BytesFor(uint64_t value) {
+  return static_cast<size_t>(std::bit_width(value) + 7) / 8;
+}
+
+void AppendLittleEndian(uint64_t value, size_t bytes, std::string* out) {
+  for (size_t i = 0; i < bytes; ++i) {
+    out->push_back(static_cast<char>(value >> (8 * i)));
+  }
+}
+
+uint64_t ReadLittleEndian(absl::string_view bytes) {
+  uint64_t value = 0;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    value |= uint64_t{static_cast<unsigned char>(bytes[i])} << (8 * i);
+  }
+  return value;
+}
+
+// What only blocks of several groups have: how to get to one of them.
+void AppendSkips(absl::Span<const PostingEntry> entries,
+                 const std::vector<uint64_t>& offsets, std::string* out) {
+  const uint64_t min = entries.front().session.value();
+  uint64_t runs = 0;
+  for (const PostingEntry& entry : entries) runs += entry.runs.size();
+  AppendVarint(entries.back().session.value() - min, out);
+  AppendVarint(runs, out);
+  const auto first_of = [&](size_t group) {
+    return entries[group * kGroupSize].session.value() - min;
+  };
+  const size_t session_bytes = BytesFor(first_of(offsets.size() - 1));
+  const size_t offset_bytes = BytesFor(offsets.back());
+  out->push_back(static_cast<char>(session_bytes << 4 | offset_bytes));
+  for (size_t group = 1; group < offsets.size(); ++group) {
+    AppendLittleEndian(first_of(group), session_bytes, out);
+    AppendLittleEndian(offsets[group], offset_bytes, out);
+  }
+}
+
+std::string Encode(absl::Span<const PostingEntry> entries, uint8_t shape) {
+  std::string out;
+  if (entries.empty()) {
+    out.push_back(static_cast<char>(shape));
+    AppendVarint(0, &out);
+    return out;
+  }
+  const SessionNumber min = entries.front().session;
+  if (min.turn() != 0) shape |= kMinHasTurn;
+  if (entries.size() == 1) shape |= kOneSession;
+  out.push_back(static_cast<char>(shape));
+  if (entries.size() > 1) AppendVarint(entries.size(), &out);
+  AppendBigEndian32(min.second(), &out);
+  if (min.turn() != 0) AppendVarint(min.turn(), &out);
+
+  if (entries.size() == 1) {
+    AppendLonePosting(entries.front().runs, &out);
+    return out;
+  }
+  std::string bodies;
+  std::vector<uint64_t> offsets;
+  for (size_t i = 0; i < entries.size(); i += kGroupSize) {
+    offsets.push_back(bodies.size());
+    AppendPostingGroup(entries.subspan(i, kGroupSize), &bodies);
+  }
+  if (offsets.size() > 1) AppendSkips(entries, offsets, &out);
+  return out + bodies;
+}
+
+absl::Status Unreadable() {
+  return base::IntegrityError("a posting block is unreadable");
+}
+
+}  // namespace
+
+std::string EncodePostingBlock(absl::Span<const PostingEntry> entries) {
+  return Encode(entries, kVersion);
+}
+
+std::string EncodePostingChange(absl::Span<const PostingEntry> entries) {
+  return Encode(entries, kVersion | kChange);
+}
+
+absl::StatusOr<PostingBlockReader> PostingBlockReader::Open(
+    absl::string_view bytes) {
+  return OpenAs(bytes, /*change=*/false);
+}
+
+absl::StatusOr<PostingBlockReader> PostingBlockReader::OpenChange(
+    absl::string_view bytes) {
+  return OpenAs(bytes, /*change=*/true);
+}
+
+absl::StatusOr<PostingBlockReader> PostingBlockReader::OpenAs(
+    absl::string_view bytes, bool change) {
+  absl::StatusOr<PostingBlockReader> reader{PostingBlockReader()};
+  if (!reader->ReadHeader(bytes, change)) return Unreadable();
+  return reader;
+}
+
+bool PostingBlockReader::ReadHeader(absl::string_view bytes, bool change) {
+  VarintReader head(bytes);
+  const uint8_t shape = head.ReadByte();
+  if (!head.ok() || (shape & kVersionMask) != kVersion ||
+      (shape & kUnused) != 0 || ((shape & kChange) != 0) != change) {
+    return false;
+  }
+  change_ = change;
+  const bool lone = (shape & kOneSession) != 0;
+  sessions_ = lone ? 1 : head.ReadVarint32();
+  if (sessions_ == 0) return head.AtGoodEnd();
+  if (!lone && sessions_ < 2) return false;
+  const absl::string_view second = head.ReadBytes(kSecond_bytes);
+  if (!head.ok()) return false;
+  uint32_t turn = 0;
+  if ((shape & kMinHasTurn) != 0) turn = head.ReadVarint32();
+  if (turn > std::numeric_limits<uint16_t>::max()) return false;
+  min_ = SessionNumber(ReadBigEndian32(second), static_cast<uint16_t>(turn));
+  groups_ = GroupsOf(sessions_);
+  if (groups_ > 1) {
+    const uint64_t span = head.ReadVarint();
+    runs_ = head.ReadVarint();
+    const uint8_t widths = head.ReadByte();
+    session_bytes_ = widths >> 4;
+    offset_bytes_ = widths & 0x0f;
+    if (session_bytes_ > SessionNumber::kKey_bytes ||
+        offset_bytes_ > sizeof(uint64_t) ||
+        span > SessionNumber::Largest().value() - min_.value()) {
+      return false;
+    }
+    max_ = SessionNumber::FromValue(min_.value() + span);
+    skips_ =
+        head.ReadBytes(size_t{groups_ - 1} * (session_bytes_ + offset_bytes_));
+  }
+  bodies_ = head.ReadBytes(head.left());
+  if (!head.ok()) return false;
+  if (groups_ > 1) return true;
+
+  // A block of one group is read here and now: its header is short.
+  loaded_ = true;
+  decoded_ = sessions_;
+  if (lone ? !group_.ReadLone(bodies_, min_, change)
+           : !group_.Read(bodies_, min_, sessions_, change)) {
+    return false;
+  }
+  max_ = group_.session(sessions_ - 1);
+  return true;
+}
+
+uint64_t PostingBlockReader::OffsetOf(uint32_t group) const {
+  if (group == 0) return 0;
+  if (group == groups_) return bodies_.size();
+  return ReadLittleEndian(skips_.substr(
+      (group - 1) * (session_bytes_ + offset_bytes_) + session_bytes_,
+      offset_bytes_));
+}
+
+SessionNumber PostingBlockReader::FirstOf(uint32_t group) const {
+  if (group == 0) return min_;
+  const uint64_t after_min = ReadLittleEndian(skips_.substr(
+      (group - 1) * (session_bytes_ + offset_bytes_), session_bytes_));
+  // Both have 48 bits; a sum that does not fit is no session's.
+  return SessionNumber::FromValue(
+      std::min(min_.value() + after_min, SessionNumber::Largest().value()));
+}
+
+uint32_t PostingBlockReader::GroupFor(SessionNumber session) const {
+  uint32_t low = 0;
+  uint32_t high = groups_;
+  while (high - low > 1) {
+    const uint32_t middle = low + (high - low) / 2;
+    if (FirstOf(middle) <= session) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+bool PostingBlockReader::Load(uint32_t group) {
+  if (loaded_ && group_number_ == group) return true;
+  const uint64_t begin = OffsetOf(group);
+  const uint64_t end = OffsetOf(group + 1);
+  const uint32_t entries = std::min(kGroupSize, sessions_ - group * kGroupSize);
+  loaded_ = begin < end && end <= bodies_.size() &&
+            group_.Read(bodies_.substr(begin, end - begin), FirstOf(group),
+                        entries, change_);
+  if (loaded_) {
+    // In order with what comes after it.
+    const SessionNumber last = group_.session(entries - 1);
+    loaded_ = group + 1 < groups_ ? last < FirstOf(group + 1) : last == max_;
+  }
+  group_number_ = group;
+  decoded_ += entries;
+  if (loaded_) return true;
+  valid_ = false;
+  status_ = Unreadable();
+  return false;
+}
+
+void PostingBlockReader::MoveTo(uint32_t entry) {
+  at_ = entry;
+  valid_ = entry < group_.size();
+  runs_known_ = false;
+}
+
+const RunSet& PostingBlockReader::runs_here() {
+  if (!runs_known_) {
+    runs_here_ = group_.runs(at_);
+    runs_known_ = true;
+  }
+  return runs_here_;
+}
+
+void PostingBlockReader::Seek(SessionNumber session) {
+  valid_ = false;
+  if (!status_.ok() || sessions_ == 0 || max_ < session) return;
+  if (!Load(GroupFor(session))) return;
+  MoveTo(group_.CountBefore(session));
+  // Between two groups.
+  if (!valid_ && group_number_ + 1 < groups_ && Load(group_number_ + 1)) {
+    MoveTo(0);
+  }
+}
+
+void PostingBlockReader::SeekForPrev(SessionNumber session) {
+  valid_ = false;
+  if (!status_.ok() || sessions_ == 0 || session < min_) return;
+  if (!Load(GroupFor(session))) return;
+  const uint32_t before = group_.CountBefore(session);
+  const bool here = before < group_.size() && group_.session(before) == session;
+  // The group begins at or before the session, so there is one.
+  MoveTo(here || before == 0 ? before : before - 1);
+}
+
+void PostingBlockReader::Next() {
+  MoveTo(at_ + 1);
+  if (valid_ || group_number_ + 1 >= groups_) return;
+  if (Load(group_number_ + 1)) MoveTo(0);
+}
+
+void PostingBlockReader::Prev() {
+  if (at_ > 0) {
+    MoveTo(at_ - 1);
+    return;
+  }
+  valid_ = false;
+  if (group_number_ == 0) return;
+  if (Load(group_number_ - 1)) MoveTo(group_.size() - 1);
+}
+
+}  // namespace diptych::indexer

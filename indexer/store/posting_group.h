@@ -1,0 +1,68 @@
+#ifndef INDEXER_STORE_POSTING_GROUP_H_
+#define INDEXER_STORE_POSTING_GROUP_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "archiver/base/limits.h"
+#include "indexer/store/posting_entry.h"
+#include "indexer/store/run_set.h"
+#include "indexer/store/session_number.h"
+
+namespace diptych::indexer {
+
+// Up to 64 entries of a posting block (FORMAT.md), which are unpacked together.
+// The first one's session is not in it; the block says it.
+
+// REQUIRES: ascending, each session once, 1 to limits::kPostingSkip_entries.
+void AppendPostingGroup(absl::Span<const PostingEntry> entries,
+                        std::string* out);
+// A group of one, shorter.
+void AppendLonePosting(const RunSet& runs, std::string* out);
+
+class PostingGroup {
+ public:
+  // Replaces what it held. False if the bytes are not such a group and nothing
+  // else; it holds nothing then. An entry without runs is taken only if
+  // `with_removals`. `bytes` must stay for as long as runs are asked for.
+  // REQUIRES: entries <= limits::kPostingSkip_entries.
+  bool Read(absl::string_view bytes, SessionNumber first, uint32_t entries,
+            bool with_removals);
+  bool ReadLone(absl::string_view bytes, SessionNumber first,
+                bool with_removals);
+
+  uint32_t size() const { return size_; }
+  // REQUIRES: i < size().
+  SessionNumber session(uint32_t i) const {
+    return SessionNumber::FromValue(sessions_[i]);
+  }
+  RunSet runs(uint32_t i) const;
+  // Of all entries.
+  uint64_t CountRuns() const;
+  // How many come before `session`.
+  uint32_t CountBefore(SessionNumber session) const;
+
+ private:
+  bool ReadSessions(absl::string_view bytes, SessionNumber first);
+  bool ReadLongSets(bool with_removals);
+  uint32_t RunCode(uint32_t i) const;
+
+  uint32_t size_ = 0;
+  std::array<uint64_t, limits::kPostingSkip_entries> sessions_;
+  absl::string_view bytes_;
+  // Where the codes of run sets lie in bytes_, and how wide they are.
+  size_t codes_bit_ = 0;
+  int code_bits_ = 0;
+  // What follows the bits.
+  absl::string_view tail_;
+  // Where an entry's set lies in tail_, if its code says that it is there.
+  std::array<uint32_t, limits::kPostingSkip_entries> long_at_;
+};
+
+}  // namespace diptych::indexer
+
+#endif  // INDEXER_STORE_POSTING_GROUP_H_
