@@ -10,6 +10,7 @@
 
 #include "archiver/base/limits.h"
 #include "indexer/store/family.h"
+#include "indexer/store/merge_operators.h"
 
 namespace diptych::indexer {
 
@@ -34,8 +35,10 @@ std::shared_ptr<rocksdb::Cache> NewIndexCache() {
 }
 
 rocksdb::ColumnFamilyOptions IndexFamilyOptions(
-    Family /*family*/, const std::shared_ptr<rocksdb::Cache>& cache) {
+    Family family, const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions options;
+  if (family == Family::kPostings) options.merge_operator = NewPostingMerge();
+  if (family == Family::kChunks) options.merge_operator = NewChunkMerge();
   options.compression = rocksdb::kLZ4Compression;
   options.write_buffer_size = limits::kIndexWriteBuffer_bytes;
   rocksdb::BlockBasedTableOptions table;
