@@ -21,6 +21,10 @@ rocksdb::DBOptions IndexStoreOptions() {
   // A torn tail of the write-ahead log costs whole batches, with their
   // position; the follower then reads them from the log again.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // All families go to disk at one moment. So whatever is lost of the
+  // write-ahead log or of the manifest's end, rows and position go back
+  // together.
+  options.atomic_flush = true;
   options.max_open_files = limits::kIndexOpenFiles;
   options.max_background_jobs = 2;
   options.max_total_wal_size = limits::kIndexWal_bytes;

@@ -1,11 +1,14 @@
 #include "indexer/store/index_store.h"
 
-#include <array>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -13,200 +16,266 @@
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/options.h>
+#include <rocksdb/slice.h>
+#include <rocksdb/status.h>
 #include <rocksdb/write_batch.h>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/ids.h"
+#include "archiver/base/mutex.h"
 #include "archiver/base/status_macros.h"
 #include "indexer/store/family.h"
 #include "indexer/store/index_options.h"
 #include "indexer/store/keys.h"
+#include "indexer/store/rocks_generation.h"
+#include "indexer/store/write_chain.h"
 #include "proto/api/v1/common.pb.h"
 
 namespace diptych::indexer {
 namespace {
 
-constexpr std::array<const char*, kFamilies> kFamilyNames = {
-    "meta", "ids",     "sessions", "segments",   "chunks",
-    "runs", "details", "postings", "dictionary", "changes"};
-constexpr absl::string_view kSchemaKey = "schema";
-constexpr absl::string_view kArchiveKey = "archive";
-
-rocksdb::Slice ToSlice(absl::string_view text) {
-  return rocksdb::Slice(text.data(), text.size());
-}
-
-absl::string_view FromSlice(const rocksdb::Slice& slice) {
-  return absl::string_view(slice.data(), slice.size());
-}
-
-// RocksDB's messages name files and reasons, never keys or values.
-absl::Status FromRocks(const rocksdb::Status& status, absl::string_view what) {
-  if (status.ok()) return absl::OkStatus();
-  const std::string message = absl::StrCat(what, ": ", status.ToString());
-  if (status.IsCorruption()) return absl::DataLossError(message);
-  if (status.IsNoSpace()) return absl::ResourceExhaustedError(message);
-  if (status.IsBusy() || status.IsTryAgain()) {
-    return absl::UnavailableError(message);
-  }
-  return absl::InternalError(message);
-}
-
-class RocksIterator final : public IndexIterator {
- public:
-  RocksIterator(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family,
-                const rocksdb::Snapshot* snapshot, absl::string_view lower,
-                absl::string_view upper)
-      : lower_(lower),
-        upper_(upper),
-        lower_slice_(lower_),
-        upper_slice_(upper_) {
-    rocksdb::ReadOptions options;
-    options.snapshot = snapshot;
-    if (!lower_.empty()) options.iterate_lower_bound = &lower_slice_;
-    if (!upper_.empty()) options.iterate_upper_bound = &upper_slice_;
-    iterator_.reset(db->NewIterator(options, family));
-  }
-
-  bool Valid() const override { return iterator_->Valid(); }
-  absl::string_view key() const override { return FromSlice(iterator_->key()); }
-  absl::string_view value() const override {
-    return FromSlice(iterator_->value());
-  }
-  void Next() override { iterator_->Next(); }
-  void Prev() override { iterator_->Prev(); }
-  void Seek(absl::string_view key) override { iterator_->Seek(ToSlice(key)); }
-  void SeekForPrev(absl::string_view key) override {
-    iterator_->SeekForPrev(ToSlice(key));
-  }
-  absl::Status status() const override {
-    return FromRocks(iterator_->status(), "reading the index");
-  }
-
- private:
-  // RocksDB keeps pointers to the bounds.
-  const std::string lower_;
-  const std::string upper_;
-  const rocksdb::Slice lower_slice_;
-  const rocksdb::Slice upper_slice_;
-  std::unique_ptr<rocksdb::Iterator> iterator_;
-};
+namespace fs = std::filesystem;
 
 using Handles = std::vector<rocksdb::ColumnFamilyHandle*>;
 
-class RocksSnapshot final : public IndexSnapshot {
- public:
-  RocksSnapshot(rocksdb::DB* db, const Handles* handles)
-      : db_(db), handles_(handles), snapshot_(db->GetSnapshot()) {}
-  ~RocksSnapshot() override { db_->ReleaseSnapshot(snapshot_); }
-  RocksSnapshot(const RocksSnapshot&) = delete;
-  RocksSnapshot& operator=(const RocksSnapshot&) = delete;
+constexpr absl::string_view kNeedsRebuildReason = "INDEX_NEEDS_REBUILD";
+constexpr absl::string_view kDamagedWords =
+    "it is damaged or of another program";
 
-  absl::StatusOr<std::optional<std::string>> Get(
-      Family family, absl::string_view key) const override {
-    rocksdb::ReadOptions options;
-    options.snapshot = snapshot_;
-    std::string value;
+rocksdb::ColumnFamilyOptions DefaultFamilyOptions(
+    const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::ColumnFamilyOptions options =
+      IndexFamilyOptions(Family::kMeta, cache);
+  options.merge_operator = NewChainMerge();
+  return options;
+}
+
+std::vector<rocksdb::ColumnFamilyDescriptor> FamiliesOf(
+    uint32_t generation, const std::shared_ptr<rocksdb::Cache>& cache) {
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  for (size_t i = 0; i < kFamilies; ++i) {
+    const auto family = static_cast<Family>(i);
+    families.emplace_back(FamilyName(generation, family),
+                          IndexFamilyOptions(family, cache));
+  }
+  return families;
+}
+
+// The generation whose family has this name; 0 if it is none.
+uint32_t GenerationOf(absl::string_view name) {
+  const size_t dot = name.find('.');
+  uint32_t generation = 0;
+  if (!absl::StartsWith(name, "g") || dot == absl::string_view::npos ||
+      !absl::SimpleAtoi(name.substr(1, dot - 1), &generation)) {
+    return 0;
+  }
+  return generation;
+}
+
+// What opening met, in words for an operator.
+absl::Status OpeningFailed(const rocksdb::Status& status) {
+  if (status.IsIOError() &&
+      status.ToString().find("lock") != std::string::npos) {
+    return absl::FailedPreconditionError(
+        "the index is in use by another process");
+  }
+  if (status.IsCorruption() || status.IsInvalidArgument() ||
+      status.IsNotFound() || status.IsPathNotFound() ||
+      // Numbers in damaged files lead to reads behind their ends.
+      (status.IsIOError() && !status.IsNoSpace() &&
+       status.ToString().find("No such file") != std::string::npos)) {
+    return NeedsRebuild(kDamagedWords);
+  }
+  return FromRocks(status, "opening the index");
+}
+
+// What the default family says of the store.
+struct Identity {
+  std::optional<std::string> schema;
+  std::optional<std::string> archive;
+  std::optional<std::string> current;
+  std::optional<std::string> writes;
+};
+
+absl::StatusOr<Identity> ReadIdentity(rocksdb::DB* db,
+                                      rocksdb::ColumnFamilyHandle* family) {
+  Identity identity;
+  const auto read = [&](absl::string_view key,
+                        std::optional<std::string>* value) {
+    std::string bytes;
     const rocksdb::Status status =
-        db_->Get(options, (*handles_)[static_cast<size_t>(family)],
-                 ToSlice(key), &value);
-    if (status.IsNotFound()) return std::nullopt;
-    RETURN_IF_ERROR(FromRocks(status, "reading the index"));
-    return value;
+        db->Get(rocksdb::ReadOptions(), family,
+                rocksdb::Slice(key.data(), key.size()), &bytes);
+    if (status.IsNotFound()) return absl::OkStatus();
+    if (!status.ok()) return OpeningFailed(status);
+    *value = std::move(bytes);
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(read(kSchemaKey, &identity.schema));
+  RETURN_IF_ERROR(read(kArchiveKey, &identity.archive));
+  RETURN_IF_ERROR(read(kCurrentKey, &identity.current));
+  RETURN_IF_ERROR(read(kWritesKey, &identity.writes));
+  return identity;
+}
+
+absl::Status CheckIdentity(const Identity& identity,
+                           const base::Uuid& archive_id) {
+  if (!identity.schema.has_value()) return absl::OkStatus();
+  if (identity.schema->size() != 4) {
+    return NeedsRebuild("its schema is unreadable");
   }
-
-  std::unique_ptr<IndexIterator> NewIterator(
-      Family family, absl::string_view lower,
-      absl::string_view upper) const override {
-    return std::make_unique<RocksIterator>(
-        db_, (*handles_)[static_cast<size_t>(family)], snapshot_, lower, upper);
-  }
-
- private:
-  rocksdb::DB* const db_;
-  const Handles* const handles_;
-  const rocksdb::Snapshot* const snapshot_;
-};
-
-class RocksStore final : public IndexStore {
- public:
-  RocksStore(std::unique_ptr<rocksdb::DB> db, Handles handles)
-      : db_(std::move(db)), handles_(std::move(handles)) {}
-  ~RocksStore() override {
-    for (rocksdb::ColumnFamilyHandle* handle : handles_) {
-      db_->DestroyColumnFamilyHandle(handle);
-    }
-  }
-  RocksStore(const RocksStore&) = delete;
-  RocksStore& operator=(const RocksStore&) = delete;
-
-  absl::Status Write(const IndexBatch& batch) override {
-    rocksdb::WriteBatch changes;
-    for (const IndexBatch::Change& change : batch.changes()) {
-      rocksdb::ColumnFamilyHandle* family =
-          handles_[static_cast<size_t>(change.family)];
-      const rocksdb::Status status =
-          !change.value.has_value() ? changes.Delete(family, change.key)
-          : change.merge ? changes.Merge(family, change.key, *change.value)
-                         : changes.Put(family, change.key, *change.value);
-      RETURN_IF_ERROR(FromRocks(status, "filling a batch of the index"));
-    }
-    return FromRocks(db_->Write(rocksdb::WriteOptions(), &changes),
-                     "writing the index");
-  }
-
-  std::unique_ptr<IndexSnapshot> NewSnapshot() const override {
-    return std::make_unique<RocksSnapshot>(db_.get(), &handles_);
-  }
-
-  absl::Status Flush() override {
-    RETURN_IF_ERROR(FromRocks(db_->Flush(rocksdb::FlushOptions(), handles_),
-                              "flushing the index"));
-    return FromRocks(db_->SyncWAL(), "syncing the index");
-  }
-
- private:
-  const std::unique_ptr<rocksdb::DB> db_;
-  const Handles handles_;
-};
-
-// Checks what the store says of itself; a new one is told.
-absl::Status CheckIdentity(IndexStore* store, const base::Uuid& archive_id) {
-  const std::unique_ptr<IndexSnapshot> snapshot = store->NewSnapshot();
-  ASSIGN_OR_RETURN(const std::optional<std::string> schema,
-                   snapshot->Get(Family::kMeta, kSchemaKey));
-  ASSIGN_OR_RETURN(const std::optional<std::string> archive,
-                   snapshot->Get(Family::kMeta, kArchiveKey));
-  if (!schema.has_value()) {
-    IndexBatch batch;
-    std::string version;
-    AppendBigEndian32(kSchemaVersion, &version);
-    batch.Put(Family::kMeta, std::string(kSchemaKey), version);
-    batch.Put(Family::kMeta, std::string(kArchiveKey),
-              std::string(archive_id.bytes()));
-    return store->Write(batch);
-  }
-  if (schema->size() != 4) return NeedsRebuild("its schema is unreadable");
-  const uint32_t version = ReadBigEndian32(*schema);
+  const uint32_t version = ReadBigEndian32(*identity.schema);
   if (version > kSchemaVersion) {
-    return NeedsRebuild(absl::StrCat("its schema ", version,
-                                     " is newer than this program's ",
-                                     kSchemaVersion));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the index can't be used: its schema ", version,
+        " is newer than this program's ", kSchemaVersion,
+        "; use the program that made it, or run `diptych index rebuild`"));
   }
   if (version < kSchemaVersion) {
     return NeedsRebuild(absl::StrCat("its schema ", version,
                                      " is older than this program's ",
                                      kSchemaVersion));
   }
-  if (archive != std::string(archive_id.bytes())) {
+  if (identity.archive != std::string(archive_id.bytes())) {
     return NeedsRebuild("it belongs to another archive");
+  }
+  if (!identity.current.has_value() || identity.current->size() != 4 ||
+      !ChainEnd(identity.writes).has_value()) {
+    return NeedsRebuild("parts of it are missing");
   }
   return absl::OkStatus();
 }
+
+// Without changing anything: a later program's store must stay as it is. Only
+// the default family is read.
+absl::Status LookBeforeOpening(const std::string& directory,
+                               const base::Uuid& archive_id,
+                               const std::shared_ptr<rocksdb::Cache>& cache) {
+  Handles handles;
+  rocksdb::DB* raw = nullptr;
+  rocksdb::DBOptions options = IndexStoreOptions();
+  options.create_if_missing = false;
+  const rocksdb::Status status = rocksdb::DB::OpenForReadOnly(
+      options, directory,
+      {{rocksdb::kDefaultColumnFamilyName, DefaultFamilyOptions(cache)}},
+      &handles, &raw);
+  if (!status.ok()) return OpeningFailed(status);
+  const std::unique_ptr<rocksdb::DB> db(raw);
+  const absl::StatusOr<Identity> identity =
+      ReadIdentity(db.get(), handles.front());
+  db->DestroyColumnFamilyHandle(handles.front());
+  RETURN_IF_ERROR(identity.status());
+  return CheckIdentity(*identity, archive_id);
+}
+
+class RocksGenerationStore final : public IndexGeneration {
+ public:
+  explicit RocksGenerationStore(std::shared_ptr<RocksFamilies> families)
+      : families_(std::move(families)) {}
+  ~RocksGenerationStore() override {
+    // What can't be dropped now is at the next opening.
+    if (families_ != nullptr) families_->Drop().IgnoreError();
+  }
+  RocksGenerationStore(const RocksGenerationStore&) = delete;
+  RocksGenerationStore& operator=(const RocksGenerationStore&) = delete;
+
+  absl::Status Write(const IndexBatch& batch) override {
+    return families_->Write(batch);
+  }
+  std::unique_ptr<IndexSnapshot> NewSnapshot() const override {
+    return NewRocksSnapshot(families_);
+  }
+  absl::Status Flush() override { return families_->Flush(); }
+  absl::Status Ingest(Family family,
+                      const std::vector<std::string>& files) override {
+    return families_->Ingest(family, files);
+  }
+
+  const std::shared_ptr<RocksFamilies>& families() const { return families_; }
+  // It is not dropped any more.
+  void Keep() { families_.reset(); }
+
+ private:
+  std::shared_ptr<RocksFamilies> families_;
+};
+
+class RocksDatabase final : public IndexDatabase {
+ public:
+  // `largest`: of all numbers that generations had.
+  RocksDatabase(std::shared_ptr<RocksCore> core,
+                std::shared_ptr<RocksFamilies> current, uint32_t largest)
+      : core_(std::move(core)),
+        current_(std::move(current)),
+        largest_(largest) {}
+
+  absl::Status Write(const IndexBatch& batch) override {
+    return current()->Write(batch);
+  }
+  std::unique_ptr<IndexSnapshot> NewSnapshot() const override {
+    return NewRocksSnapshot(current());
+  }
+  absl::Status Flush() override { return current()->Flush(); }
+
+  absl::StatusOr<std::unique_ptr<IndexGeneration>> BeginGeneration() override {
+    uint32_t number = 0;
+    {
+      base::MutexLock lock(&mutex_);
+      number = ++largest_;
+    }
+    Handles handles;
+    RETURN_IF_ERROR(
+        core_->Check(core_->db()->CreateColumnFamilies(
+                         FamiliesOf(number, core_->cache()), &handles),
+                     "beginning a generation of the index"));
+    return std::make_unique<RocksGenerationStore>(
+        std::make_shared<RocksFamilies>(core_, number, std::move(handles)));
+  }
+
+  absl::Status SwitchTo(std::unique_ptr<IndexGeneration> generation) override {
+    auto* const next = static_cast<RocksGenerationStore*>(generation.get());
+    std::string number;
+    AppendBigEndian32(next->families()->number(), &number);
+    rocksdb::WriteBatch change;
+    RETURN_IF_ERROR(core_->Check(
+        change.Put(core_->default_family(),
+                   rocksdb::Slice(kCurrentKey.data(), kCurrentKey.size()),
+                   number),
+        "filling a batch of the index"));
+    // Syncing this syncs all that was written before it.
+    RETURN_IF_ERROR(core_->Write(&change, true));
+    std::shared_ptr<RocksFamilies> before;
+    {
+      base::MutexLock lock(&mutex_);
+      before = std::exchange(current_, next->families());
+    }
+    next->Keep();
+    RETURN_IF_ERROR(core_->ForgetDamage());
+    return before->Drop();
+  }
+
+  bool damaged() const override { return core_->damaged(); }
+  void SetOnDamage(std::function<void()> on_damage) override {
+    core_->SetOnDamage(std::move(on_damage));
+  }
+
+ private:
+  std::shared_ptr<RocksFamilies> current() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    base::MutexLock lock(&mutex_);
+    return current_;
+  }
+
+  const std::shared_ptr<RocksCore> core_;
+  mutable base::Mutex mutex_;
+  std::shared_ptr<RocksFamilies> current_ ABSL_GUARDED_BY(mutex_);
+  uint32_t largest_ ABSL_GUARDED_BY(mutex_);
+};
 
 class RocksDirectoryLock final : public IndexStore::DirectoryLock {
  public:
@@ -219,47 +288,167 @@ class RocksDirectoryLock final : public IndexStore::DirectoryLock {
   rocksdb::FileLock* const lock_;
 };
 
+// The families that are there; none if there is no store. Damage asks for a
+// rebuild.
+absl::StatusOr<std::vector<std::string>> ListFamilies(
+    const std::string& directory) {
+  std::vector<std::string> names;
+  std::error_code error;
+  if (!fs::exists(absl::StrCat(directory, "/CURRENT"), error)) {
+    // Rows without the file that says where they are.
+    for (const auto& entry : fs::directory_iterator(directory, error)) {
+      if (entry.path().extension() == ".sst")
+        return NeedsRebuild(kDamagedWords);
+    }
+    return names;
+  }
+  const rocksdb::Status status =
+      rocksdb::DB::ListColumnFamilies(IndexStoreOptions(), directory, &names);
+  if (!status.ok()) return OpeningFailed(status);
+  // The layouts before the fourth had one set of families.
+  if (std::find(names.begin(), names.end(), "meta") != names.end()) {
+    return NeedsRebuild(absl::StrCat("its schema is older than this program's ",
+                                     kSchemaVersion));
+  }
+  return names;
+}
+
+// Writes what a new store says of itself. Until then it has no generation that
+// counts.
+absl::Status WriteIdentity(const base::Uuid& archive_id, RocksCore* core) {
+  std::string schema;
+  AppendBigEndian32(kSchemaVersion, &schema);
+  std::string current;
+  AppendBigEndian32(1, &current);
+  rocksdb::WriteBatch batch;
+  const auto put = [&](absl::string_view key, absl::string_view value) {
+    return core->Check(batch.Put(core->default_family(),
+                                 rocksdb::Slice(key.data(), key.size()),
+                                 rocksdb::Slice(value.data(), value.size())),
+                       "filling a batch of the index");
+  };
+  RETURN_IF_ERROR(put(kSchemaKey, schema));
+  RETURN_IF_ERROR(put(kArchiveKey, std::string(archive_id.bytes())));
+  RETURN_IF_ERROR(put(kCurrentKey, current));
+  return core->Write(&batch, true);
+}
+
 }  // namespace
 
 absl::Status NeedsRebuild(absl::string_view why) {
   api::v1::ErrorDetail detail;
-  detail.set_reason("INDEX_NEEDS_REBUILD");
+  detail.set_reason(std::string(kNeedsRebuildReason));
   return base::MakeError(absl::StatusCode::kFailedPrecondition,
                          absl::StrCat("the index can't be used: ", why,
                                       "; run `diptych index rebuild`"),
                          detail);
 }
 
-absl::StatusOr<std::unique_ptr<IndexStore>> IndexStore::Open(
+bool IsNeedsRebuild(const absl::Status& status) {
+  const auto detail = base::GetErrorDetail(status);
+  return detail.has_value() && detail->reason() == kNeedsRebuildReason;
+}
+
+absl::StatusOr<std::unique_ptr<IndexDatabase>> IndexStore::Open(
     const std::string& directory, const base::Uuid& archive_id) {
   const std::shared_ptr<rocksdb::Cache> cache = NewIndexCache();
+  ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                   ListFamilies(directory));
+  if (fs::exists(absl::StrCat(directory, "/", kDamagedFile))) {
+    return NeedsRebuild("it was found damaged");
+  }
+  if (!names.empty()) {
+    RETURN_IF_ERROR(LookBeforeOpening(directory, archive_id, cache));
+  }
+
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
-  // RocksDB insists on a default family; nothing is in it.
   families.emplace_back(rocksdb::kDefaultColumnFamilyName,
-                        IndexFamilyOptions(Family::kMeta, cache));
-  for (size_t i = 0; i < kFamilies; ++i) {
-    families.emplace_back(kFamilyNames[i],
-                          IndexFamilyOptions(static_cast<Family>(i), cache));
+                        DefaultFamilyOptions(cache));
+  std::vector<uint32_t> generations;
+  for (const std::string& name : names) {
+    if (name == rocksdb::kDefaultColumnFamilyName) continue;
+    const uint32_t generation = GenerationOf(name);
+    if (generation == 0) return NeedsRebuild(kDamagedWords);
+    if (std::find(generations.begin(), generations.end(), generation) ==
+        generations.end()) {
+      generations.push_back(generation);
+    }
+  }
+  if (generations.empty()) generations.push_back(1);
+  // A generation whose families are not all there is made whole, to be dropped
+  // whole.
+  for (const uint32_t generation : generations) {
+    for (auto& family : FamiliesOf(generation, cache)) {
+      families.push_back(std::move(family));
+    }
   }
   Handles handles;
   rocksdb::DB* raw = nullptr;
   const rocksdb::Status status = rocksdb::DB::Open(
       IndexStoreOptions(), directory, families, &handles, &raw);
-  if (status.IsCorruption() || status.IsInvalidArgument()) {
-    return NeedsRebuild("it is damaged or of another program");
-  }
-  if (status.IsIOError() &&
-      status.ToString().find("lock") != std::string::npos) {
-    return absl::FailedPreconditionError(
-        "the index is in use by another process");
-  }
-  RETURN_IF_ERROR(FromRocks(status, "opening the index"));
+  if (!status.ok()) return OpeningFailed(status);
   std::unique_ptr<rocksdb::DB> db(raw);
-  db->DestroyColumnFamilyHandle(handles.front());
-  handles.erase(handles.begin());
-  auto store = std::make_unique<RocksStore>(std::move(db), std::move(handles));
-  RETURN_IF_ERROR(CheckIdentity(store.get(), archive_id));
-  return store;
+
+  const absl::StatusOr<Identity> identity =
+      ReadIdentity(db.get(), handles.front());
+  const auto core = std::make_shared<RocksCore>(
+      directory, std::move(db), handles.front(), cache,
+      identity.ok() ? ChainEnd(identity->writes).value_or(0) : 0);
+  std::vector<std::shared_ptr<RocksFamilies>> found;
+  for (size_t i = 0; i < generations.size(); ++i) {
+    const auto first =
+        handles.begin() + 1 + static_cast<std::ptrdiff_t>(i * kFamilies);
+    found.push_back(std::make_shared<RocksFamilies>(
+        core, generations[i], Handles(first, first + kFamilies)));
+  }
+  RETURN_IF_ERROR(identity.status());
+  RETURN_IF_ERROR(CheckIdentity(*identity, archive_id));
+  uint32_t number = 1;
+  if (identity->schema.has_value()) {
+    number = ReadBigEndian32(*identity->current);
+  } else {
+    RETURN_IF_ERROR(WriteIdentity(archive_id, core.get()));
+  }
+  std::shared_ptr<RocksFamilies> current;
+  for (std::shared_ptr<RocksFamilies>& families_of : found) {
+    if (families_of->number() == number) {
+      current = std::move(families_of);
+    } else {
+      // Given up, or replaced, when the last program ended.
+      RETURN_IF_ERROR(families_of->Drop());
+    }
+  }
+  if (current == nullptr) return NeedsRebuild("parts of it are missing");
+  return std::make_unique<RocksDatabase>(
+      core, std::move(current),
+      *std::max_element(generations.begin(), generations.end()));
+}
+
+absl::StatusOr<std::unique_ptr<IndexDatabase>> OpenOrReplaceIndex(
+    const std::string& directory, const base::Uuid& archive_id,
+    std::string* why) {
+  why->clear();
+  absl::StatusOr<std::unique_ptr<IndexDatabase>> store =
+      IndexStore::Open(directory, archive_id);
+  if (store.ok() || !IsNeedsRebuild(store.status())) return store;
+  *why = std::string(store.status().message());
+  {
+    ASSIGN_OR_RETURN(const auto lock, IndexStore::LockDirectory(directory));
+    std::error_code error;
+    // The file that says where everything is goes first: what is left of a
+    // removal that was cut short is then no store.
+    fs::remove(absl::StrCat(directory, "/CURRENT"), error);
+    for (const auto& entry : fs::directory_iterator(directory, error)) {
+      if (entry.path().filename() != "LOCK")
+        fs::remove_all(entry.path(), error);
+      if (error) break;
+    }
+    if (error) {
+      return absl::InternalError(
+          absl::StrCat("removing an index: ", error.message()));
+    }
+  }
+  return IndexStore::Open(directory, archive_id);
 }
 
 absl::StatusOr<std::unique_ptr<IndexStore::DirectoryLock>>

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -65,8 +66,8 @@ class IndexIterator {
   virtual absl::Status status() const = 0;
 };
 
-// The store as it was at one moment. Thread-safe; outlives nothing: its
-// iterators must be gone before it, and it before its store.
+// The store as it was at one moment: of the generation that was current then.
+// Thread-safe; its iterators must be gone before it, and it before its store.
 class IndexSnapshot {
  public:
   virtual ~IndexSnapshot() = default;
@@ -81,6 +82,8 @@ class IndexSnapshot {
       absl::string_view upper) const = 0;
 };
 
+class IndexDatabase;
+
 // The index's rows on disk. Holds nothing that the log could not make again, so
 // a write is not synced: after a power loss the rows and the position beside
 // them go back together. Thread-safe.
@@ -88,16 +91,16 @@ class IndexStore {
  public:
   virtual ~IndexStore() = default;
 
-  // Opens DIR/index or makes it. FAILED_PRECONDITION, saying that the index
-  // must be rebuilt, if it is another archive's, of another key or layout, or
-  // damaged, and if somebody else has it open.
-  static absl::StatusOr<std::unique_ptr<IndexStore>> Open(
+  // Opens DIR/index or makes it. FAILED_PRECONDITION if somebody else has it
+  // open; with NeedsRebuild if it is another archive's, of an older layout, or
+  // damaged; naming the schema if a later program made it.
+  static absl::StatusOr<std::unique_ptr<IndexDatabase>> Open(
       const std::string& directory, const base::Uuid& archive_id);
 
   virtual absl::Status Write(const IndexBatch& batch) = 0;
   virtual std::unique_ptr<IndexSnapshot> NewSnapshot() const = 0;
 
-  // Puts everything on stable storage, for a store that is about to be moved.
+  // Puts everything on stable storage.
   virtual absl::Status Flush() = 0;
 
   // Keeps others from opening a store's folder while it lives, even if what
@@ -110,8 +113,49 @@ class IndexStore {
       const std::string& directory);
 };
 
+// Rows that are to take the current ones' place: a generation, in families of
+// its own, which are empty at first. Its rows go with it unless it was switched
+// to. Thread-safe.
+class IndexGeneration : public IndexStore {
+ public:
+  // Takes sorted files (SortedFile) into a family that nothing was written to,
+  // all at once; the files are moved. REQUIRES: their keys do not overlap.
+  virtual absl::Status Ingest(Family family,
+                              const std::vector<std::string>& files) = 0;
+};
+
+// The store and its generations. Write, NewSnapshot and Flush are of the
+// current one.
+class IndexDatabase : public IndexStore {
+ public:
+  // Must be gone before the database.
+  virtual absl::StatusOr<std::unique_ptr<IndexGeneration>>
+  BeginGeneration() = 0;
+
+  // Makes the generation the current one, in one durable write. Snapshots of
+  // before go on seeing the one before, whose families go with the last of
+  // them. What had been found damaged is forgotten with it. REQUIRES: it is of
+  // this database, and nobody writes to the current one meanwhile.
+  virtual absl::Status SwitchTo(
+      std::unique_ptr<IndexGeneration> generation) = 0;
+
+  // Whether a read or a write has met damage. Stays so, also for those who open
+  // it later, until another generation takes its place.
+  virtual bool damaged() const = 0;
+  // Is called once with the first damage, by whichever thread meets it.
+  // REQUIRES: set before others use the store; does not use it.
+  virtual void SetOnDamage(std::function<void()> on_damage) = 0;
+};
+
 // The error that tells an operator to make the index again.
 absl::Status NeedsRebuild(absl::string_view why);
+bool IsNeedsRebuild(const absl::Status& status);
+
+// Opens it, or makes a new one in place of one that needs a rebuild; `why` then
+// says what was wrong with that, and is empty otherwise.
+absl::StatusOr<std::unique_ptr<IndexDatabase>> OpenOrReplaceIndex(
+    const std::string& directory, const base::Uuid& archive_id,
+    std::string* why);
 
 }  // namespace diptych::indexer
 

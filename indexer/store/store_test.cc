@@ -101,7 +101,7 @@ TEST(IndexStoreTest, WritesTogetherAndSeesOneMoment) {
   EXPECT_EQ(now->Get(Family::kRuns, "k").value(), "3");
 }
 
-TEST(IndexStoreTest, RefusesAnotherArchiveANewerLayoutAndASecondOpener) {
+TEST(IndexStoreTest, RefusesAnotherArchiveAndASecondOpener) {
   const std::string folder = FreshFolder("store_identity");
   const base::Uuid archive = base::Uuid::Random();
   {
@@ -115,32 +115,6 @@ TEST(IndexStoreTest, RefusesAnotherArchiveANewerLayoutAndASecondOpener) {
       IndexStore::Open(folder, base::Uuid::Random()).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(other));
   EXPECT_NE(other.message().find("index rebuild"), absl::string_view::npos);
-  {
-    auto store = IndexStore::Open(folder, archive).value();
-    IndexBatch batch;
-    std::string version;
-    AppendBigEndian32(kSchemaVersion + 7, &version);
-    batch.Put(Family::kMeta, "schema", version);
-    ASSERT_TRUE(store->Write(batch).ok());
-  }
-  const absl::Status newer = IndexStore::Open(folder, archive).status();
-  EXPECT_TRUE(absl::IsFailedPrecondition(newer));
-  EXPECT_NE(newer.message().find(absl::StrCat(kSchemaVersion + 7)),
-            absl::string_view::npos);
-  // One of before says what helps.
-  const std::string old_folder = absl::StrCat(folder, "_old");
-  std::filesystem::remove_all(old_folder);
-  {
-    auto store = IndexStore::Open(old_folder, archive).value();
-    IndexBatch batch;
-    std::string version;
-    AppendBigEndian32(1, &version);
-    batch.Put(Family::kMeta, "schema", version);
-    ASSERT_TRUE(store->Write(batch).ok());
-  }
-  const absl::Status older = IndexStore::Open(old_folder, archive).status();
-  EXPECT_TRUE(absl::IsFailedPrecondition(older));
-  EXPECT_NE(older.message().find("index rebuild"), absl::string_view::npos);
 }
 
 void AddNote(const std::string& key, const std::vector<std::string>& values,
