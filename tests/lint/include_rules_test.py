@@ -22,6 +22,8 @@ _LIBRARY_USERS = {
     "sodium": ("archiver/seal/",),
     "rocksdb/": ("indexer/store/",),
     "isa-l": ("archiver/log/",),
+    "sqlite3": ("tests/tag_index/",),
+    "postgresql/": ("tests/tag_index/",),
 }
 
 # Folder -> prefixes of our own headers that it never includes.
