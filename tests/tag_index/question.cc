@@ -171,7 +171,7 @@ std::vector<Shape> DrawShapes(const City& city, uint64_t seed, size_t count) {
        }},
       {"committee AND rating <= 2, newest 50", [&] { return Poor(&draw); }},
       {std::string(kSecondPage),
-       [&] { return Newest({{{draw.Run().tag(Key::kClerk)}}}); }},
+       [&] { return Newest({{{draw.Run().tag(Key::kCommittee)}}}); }},
   };
   std::vector<Shape> shapes;
   for (const auto& [name, next] : kinds) {

@@ -1,10 +1,10 @@
 #ifndef TESTS_TAG_INDEX_SYSTEM_H_
 #define TESTS_TAG_INDEX_SYSTEM_H_
 
-#include <memory>
+#include <cstdint>
 #include <string>
-#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tests/tag_index/question.h"
 
@@ -16,6 +16,9 @@ class Asker {
   virtual ~Asker() = default;
   // "rows per run, int[]".
   virtual std::string name() const = 0;
+  // Whatever comes before the question itself and is no part of it: asking for
+  // the page before.
+  virtual absl::Status Prepare(const Question&) { return absl::OkStatus(); }
   // UNIMPLEMENTED if it has no way to answer this kind.
   virtual absl::StatusOr<Answer> Ask(const Question& question) = 0;
 };
