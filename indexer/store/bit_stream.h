@@ -1,12 +1,14 @@
 #ifndef INDEXER_STORE_BIT_STREAM_H_
 #define INDEXER_STORE_BIT_STREAM_H_
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
 
+#include "absl/base/attributes.h"
 #include "absl/strings/string_view.h"
 
 namespace diptych::indexer {
@@ -28,11 +30,10 @@ class BitWriter {
       pending_bits_ -= 8;
     }
   }
-  // Golomb-Rice: what lies above the `low_bits` in unary, then those.
-  void WriteRice(uint64_t value, int low_bits) {
-    for (uint64_t zeros = value >> low_bits; zeros > 0; --zeros) Write(0, 1);
+  // As many zeros, then a one.
+  void WriteUnary(uint64_t zeros) {
+    for (; zeros > 0; --zeros) Write(0, 1);
     Write(1, 1);
-    Write(value & ((uint64_t{1} << low_bits) - 1), low_bits);
   }
   // Fills the last byte with zeros.
   void Finish() {
@@ -45,67 +46,55 @@ class BitWriter {
   int pending_bits_ = 0;
 };
 
-// Reads what BitWriter wrote. Past the end lie zeros; nothing else is looked at
+// Reads what BitWriter wrote. Past the end lie zeros: no memory is looked at
 // there, and position() tells whoever wants to know.
 class BitReader {
  public:
   // `bytes` must outlive it.
-  explicit BitReader(absl::string_view bytes) : bytes_(bytes) {}
+  explicit BitReader(absl::string_view bytes)
+      : bytes_(bytes.data()),
+        size_(bytes.size()),
+        whole_words_end_(
+            size_ < sizeof(uint64_t) ? 0 : (size_ - sizeof(uint64_t) + 1) * 8) {
+  }
 
   // In bits, from the beginning.
   size_t position() const { return position_; }
   void MoveTo(size_t position) { position_ = position; }
 
   // REQUIRES: bits <= kPeek_bits.
-  uint64_t Read(int bits) {
+  ABSL_ATTRIBUTE_ALWAYS_INLINE uint64_t Read(int bits) {
     const uint64_t value = Peek() & ((uint64_t{1} << bits) - 1);
     position_ += static_cast<size_t>(bits);
     return value;
-  }
-
-  // False if it does not end before the end. REQUIRES: low_bits <= 40.
-  bool ReadRice(int low_bits, uint64_t* value) {
-    const uint64_t ahead = Peek();
-    const int zeros = std::countr_zero(ahead);
-    if (zeros + 1 + low_bits <= kPeek_bits) [[likely]] {
-      const uint64_t low =
-          ahead >> (zeros + 1) & ((uint64_t{1} << low_bits) - 1);
-      *value = static_cast<uint64_t>(zeros) << low_bits | low;
-      position_ += static_cast<size_t>(zeros + 1 + low_bits);
-      return position_ <= bytes_.size() * 8;
-    }
-    return ReadLongRice(low_bits, value);
   }
 
   static constexpr int kPeek_bits = 57;
 
  private:
   // At least kPeek_bits from the position on.
-  uint64_t Peek() const {
+  ABSL_ATTRIBUTE_ALWAYS_INLINE uint64_t Peek() const {
+    if (position_ >= whole_words_end_) [[unlikely]]
+      return PeekAtEnd();
+    static_assert(std::endian::native == std::endian::little);
+    uint64_t word;
+    std::memcpy(&word, bytes_ + position_ / 8, sizeof word);
+    return word >> (position_ % 8);
+  }
+
+  ABSL_ATTRIBUTE_NOINLINE uint64_t PeekAtEnd() const {
     const size_t byte = position_ / 8;
     uint64_t word = 0;
-    if (byte + sizeof word <= bytes_.size()) [[likely]] {
-      static_assert(std::endian::native == std::endian::little);
-      std::memcpy(&word, bytes_.data() + byte, sizeof word);
-    } else if (byte < bytes_.size()) {
-      std::memcpy(&word, bytes_.data() + byte, bytes_.size() - byte);
+    if (byte < size_) {
+      std::memcpy(&word, bytes_ + byte, std::min(sizeof word, size_ - byte));
     }
     return word >> (position_ % 8);
   }
 
-  bool ReadLongRice(int low_bits, uint64_t* value) {
-    uint64_t zeros = 0;
-    while ((Peek() & 1) == 0) {
-      if (position_ >= bytes_.size() * 8) return false;
-      ++zeros;
-      ++position_;
-    }
-    ++position_;
-    *value = zeros << low_bits | Read(low_bits);
-    return position_ <= bytes_.size() * 8;
-  }
-
-  absl::string_view bytes_;
+  const char* const bytes_;
+  const size_t size_;
+  // Before this bit, eight bytes can be taken at once.
+  const size_t whole_words_end_;
   size_t position_ = 0;
 };
 

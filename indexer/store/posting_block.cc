@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/limits.h"
+#include "indexer/store/bit_stream.h"
 #include "indexer/store/keys.h"
 #include "indexer/store/posting_entry.h"
 #include "indexer/store/posting_group.h"
@@ -49,12 +50,13 @@ void AppendLittleEndian(uint64_t value, size_t bytes, std::string* out) {
   }
 }
 
-uint64_t ReadLittleEndian(absl::string_view bytes) {
-  uint64_t value = 0;
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    value |= uint64_t{static_cast<unsigned char>(bytes[i])} << (8 * i);
-  }
-  return value;
+// Up to eight bytes at a place.
+uint64_t ReadLittleEndian(absl::string_view bytes, size_t at, size_t count) {
+  BitReader reader(bytes.substr(at));
+  const uint64_t low =
+      reader.Read(static_cast<int>(std::min<size_t>(count, 4)) * 8);
+  return count <= 4 ? low
+                    : reader.Read(static_cast<int>(count - 4) * 8) << 32 | low;
 }
 
 // What only blocks of several groups have: how to get to one of them.
@@ -189,21 +191,25 @@ bool PostingBlockReader::ReadHeader(absl::string_view bytes, bool change) {
 uint64_t PostingBlockReader::OffsetOf(uint32_t group) const {
   if (group == 0) return 0;
   if (group == groups_) return bodies_.size();
-  return ReadLittleEndian(skips_.substr(
-      (group - 1) * (session_bytes_ + offset_bytes_) + session_bytes_,
-      offset_bytes_));
+  return ReadLittleEndian(
+      skips_, (group - 1) * (session_bytes_ + offset_bytes_) + session_bytes_,
+      offset_bytes_);
 }
 
 SessionNumber PostingBlockReader::FirstOf(uint32_t group) const {
   if (group == 0) return min_;
-  const uint64_t after_min = ReadLittleEndian(skips_.substr(
-      (group - 1) * (session_bytes_ + offset_bytes_), session_bytes_));
+  const uint64_t after_min = ReadLittleEndian(
+      skips_, (group - 1) * (session_bytes_ + offset_bytes_), session_bytes_);
   // Both have 48 bits; a sum that does not fit is no session's.
   return SessionNumber::FromValue(
       std::min(min_.value() + after_min, SessionNumber::Largest().value()));
 }
 
 uint32_t PostingBlockReader::GroupFor(SessionNumber session) const {
+  if (loaded_ && group_.session(0) <= session &&
+      session <= group_.session(group_.size() - 1)) {
+    return group_number_;
+  }
   uint32_t low = 0;
   uint32_t high = groups_;
   while (high - low > 1) {
@@ -232,10 +238,8 @@ bool PostingBlockReader::Load(uint32_t group) {
   }
   group_number_ = group;
   decoded_ += entries;
-  if (loaded_) return true;
-  valid_ = false;
-  status_ = Unreadable();
-  return false;
+  if (!loaded_) Fail();
+  return loaded_;
 }
 
 void PostingBlockReader::MoveTo(uint32_t entry) {
@@ -246,10 +250,25 @@ void PostingBlockReader::MoveTo(uint32_t entry) {
 
 const RunSet& PostingBlockReader::runs_here() {
   if (!runs_known_) {
-    runs_here_ = group_.runs(at_);
     runs_known_ = true;
+    if (!group_.ReadRuns(at_, &runs_here_)) {
+      runs_here_ = RunSet();
+      Fail();
+    }
   }
   return runs_here_;
+}
+
+uint64_t PostingBlockReader::runs() {
+  if (groups_ > 1) return runs_;
+  uint64_t count = 0;
+  if (!group_.CountRuns(&count)) Fail();
+  return count;
+}
+
+void PostingBlockReader::Fail() {
+  valid_ = false;
+  status_ = Unreadable();
 }
 
 void PostingBlockReader::Seek(SessionNumber session) {

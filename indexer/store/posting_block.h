@@ -40,9 +40,9 @@ class PostingBlockReader {
   // A change is read like a block; a session may have no runs in it.
   static absl::StatusOr<PostingBlockReader> OpenChange(absl::string_view bytes);
 
-  // Sessions and runs.
   uint32_t sessions() const { return sessions_; }
-  uint64_t runs() const { return groups_ > 1 ? runs_ : group_.CountRuns(); }
+  // Of all sessions.
+  uint64_t runs();
   // REQUIRES: sessions() > 0.
   SessionNumber min() const { return min_; }
   SessionNumber max() const { return max_; }
@@ -52,7 +52,8 @@ class PostingBlockReader {
   bool Valid() const { return valid_; }
   // REQUIRES: Valid().
   SessionNumber session() const { return group_.session(at_); }
-  // REQUIRES: Valid(). Good until the reader moves.
+  // REQUIRES: Valid(). Good until the reader moves. None, and no longer valid,
+  // if they are unreadable.
   const RunSet& runs_here();
   // The first at or after, or the last at or before the session.
   void Seek(SessionNumber session);
@@ -74,6 +75,8 @@ class PostingBlockReader {
   SessionNumber FirstOf(uint32_t group) const;
   // The last group that begins at or before the session.
   uint32_t GroupFor(SessionNumber session) const;
+  // After damage; for good.
+  void Fail();
   // Makes it the one at hand. False, and an error, if it is unreadable.
   bool Load(uint32_t group);
   // An entry of the group at hand, or none if there is no such entry.

@@ -46,7 +46,11 @@ class BlockCursor final : public PostingCursor {
 
   bool Valid() const override { return valid_; }
   SessionNumber session() const override { return block_.session(); }
-  const RunSet& runs() override { return block_.runs_here(); }
+  const RunSet& runs() override {
+    const RunSet& runs = block_.runs_here();
+    if (!block_.Valid()) Settled();
+    return runs;
+  }
 
   void Next() override {
     if (newest_first()) {

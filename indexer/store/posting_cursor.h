@@ -22,7 +22,8 @@ class PostingCursor {
   virtual bool Valid() const = 0;
   // REQUIRES: Valid().
   virtual SessionNumber session() const = 0;
-  // REQUIRES: Valid(). Good until the cursor moves.
+  // REQUIRES: Valid(). Good until the cursor moves. None, and no longer valid,
+  // if they are unreadable.
   virtual const RunSet& runs() = 0;
   virtual void Next() = 0;
   // To the first at or after `target` in the order. Never goes back.

@@ -23,8 +23,11 @@ namespace {
 constexpr uint8_t kLowBitsMask = 0x3f;
 constexpr uint8_t kHasTurns = 0x40;
 constexpr uint8_t kHasLongSets = 0x80;
-// A step of 32 bits and whether there is a turn.
-constexpr int kMaxLowBits = 33;
+// Of seconds.
+constexpr int kMaxLowBits = 31;
+
+// High parts are looked at in pieces of so many bits.
+constexpr int kHighsAtOnce = 56;
 
 // A set that is one short range near the session's beginning is one number of
 // seven bits; any other is long.
@@ -73,79 +76,70 @@ bool ReadLongSet(VarintReader* reader, const Take& take) {
   return true;
 }
 
-// The steps between sessions as they are packed: seconds since the one before;
-// if any has a turn, twice that and whether this one has.
-struct Steps {
-  std::array<uint64_t, limits::kPostingSkip_entries> words;
-  size_t count = 0;
-  bool has_turns = false;
-  // Turns of those that have one, as varints.
-  std::string turns;
-};
-
-Steps StepsOf(absl::Span<const PostingEntry> entries) {
-  Steps steps;
-  for (const PostingEntry& entry : entries.subspan(1)) {
-    if (entry.session.turn() != 0) steps.has_turns = true;
-  }
+// Of those that have one, but the first.
+void AppendTurns(absl::Span<const PostingEntry> entries, std::string* out) {
   for (size_t i = 1; i < entries.size(); ++i) {
     const SessionNumber before = entries[i - 1].session;
     const SessionNumber here = entries[i].session;
-    const uint64_t seconds = here.second() - before.second();
-    // Without turns two can't be in one second.
-    steps.words[steps.count++] =
-        !steps.has_turns ? seconds - 1
-                         : seconds << 1 | uint64_t{here.turn() != 0};
     if (here.turn() == 0) continue;
-    const int least = seconds == 0 ? before.turn() + 1 : 1;
-    AppendVarint(static_cast<uint64_t>(here.turn() - least), &steps.turns);
+    // What is left of the turns that it can have.
+    const int least = here.second() == before.second() ? before.turn() + 1 : 1;
+    AppendVarint(static_cast<uint64_t>(here.turn() - least), out);
   }
-  return steps;
 }
 
-// The width of Rice's low part that makes the words shortest.
-int BestLowBits(const Steps& steps) {
-  int best = 0;
-  uint64_t best_bits = std::numeric_limits<uint64_t>::max();
-  for (int low = 0; low <= kMaxLowBits; ++low) {
-    uint64_t bits = static_cast<uint64_t>(low + 1) * steps.count;
-    for (size_t i = 0; i < steps.count; ++i) bits += steps.words[i] >> low;
-    if (bits < best_bits) {
-      best = low;
-      best_bits = bits;
-    }
-  }
-  return best;
+// How many low bits of a second are kept as they are, so that the high parts
+// rise by one to two for each entry (Elias and Fano's code).
+int LowBits(uint64_t seconds, size_t entries) {
+  const uint64_t step = seconds / entries;
+  return step == 0 ? 0 : std::bit_width(step) - 1;
 }
 
 }  // namespace
 
 void AppendPostingGroup(absl::Span<const PostingEntry> entries,
                         std::string* out) {
-  const Steps steps = StepsOf(entries);
-  const int low_bits = BestLowBits(steps);
   std::array<uint32_t, limits::kPostingSkip_entries> codes;
   uint32_t all_codes = 0;
+  bool has_turns = false;
   for (size_t i = 0; i < entries.size(); ++i) {
     codes[i] = RunCodeOf(entries[i].runs);
     all_codes |= codes[i];
+    if (i > 0 && entries[i].session.turn() != 0) has_turns = true;
   }
   const bool has_long = (all_codes & kLongSet) != 0;
   const int code_bits = has_long ? kLongSetBits : std::bit_width(all_codes);
+  const uint32_t first = entries.front().session.second();
+  const int low_bits =
+      LowBits(entries.back().session.second() - first, entries.size());
 
-  uint8_t shape = static_cast<uint8_t>(low_bits);
-  if (steps.has_turns) shape |= kHasTurns;
+  auto shape = static_cast<uint8_t>(low_bits);
+  if (has_turns) shape |= kHasTurns;
   if (has_long) shape |= kHasLongSets;
   out->push_back(static_cast<char>(shape));
   // The width of long sets is known.
   if (!has_long) out->push_back(static_cast<char>(code_bits));
+
+  const absl::Span<const PostingEntry> others = entries.subspan(1);
   BitWriter bits(out);
-  for (size_t i = 0; i < steps.count; ++i) {
-    bits.WriteRice(steps.words[i], low_bits);
-  }
   for (size_t i = 0; i < entries.size(); ++i) bits.Write(codes[i], code_bits);
+  for (const PostingEntry& entry : others) {
+    const uint64_t second = entry.session.second() - first;
+    bits.Write(second & ((uint64_t{1} << low_bits) - 1), low_bits);
+  }
+  if (has_turns) {
+    for (const PostingEntry& entry : others) {
+      bits.Write(entry.session.turn() != 0 ? 1 : 0, 1);
+    }
+  }
+  uint64_t high = 0;
+  for (const PostingEntry& entry : others) {
+    const uint64_t next = (entry.session.second() - first) >> low_bits;
+    bits.WriteUnary(next - high);
+    high = next;
+  }
   bits.Finish();
-  out->append(steps.turns);
+  AppendTurns(entries, out);
   for (size_t i = 0; i < entries.size(); ++i) {
     if (codes[i] == kLongSet) AppendLongSet(entries[i].runs, out);
   }
@@ -160,10 +154,9 @@ void AppendLonePosting(const RunSet& runs, std::string* out) {
 bool PostingGroup::Read(absl::string_view bytes, SessionNumber first,
                         uint32_t entries, bool with_removals) {
   size_ = entries;
-  if (entries > 0 && ReadSessions(bytes, first) &&
-      ReadLongSets(with_removals)) {
-    return true;
-  }
+  with_removals_ = with_removals;
+  long_known_ = false;
+  if (entries > 0 && ReadSessions(bytes, first)) return true;
   size_ = 0;
   return false;
 }
@@ -172,14 +165,15 @@ bool PostingGroup::ReadLone(absl::string_view bytes, SessionNumber first,
                             bool with_removals) {
   size_ = 0;
   if (bytes.empty()) return false;
-  // As a group whose codes may be long; there is nothing before them.
+  // As a group whose sets may be long; there is nothing before their codes.
   size_ = 1;
   sessions_[0] = first.value();
+  with_removals_ = with_removals;
+  long_known_ = false;
   bytes_ = bytes;
-  codes_bit_ = 0;
   code_bits_ = kLongSetBits;
   tail_ = bytes.substr(1);
-  if (ReadLongSets(with_removals)) return true;
+  if (FindLongSets()) return true;
   size_ = 0;
   return false;
 }
@@ -197,42 +191,61 @@ bool PostingGroup::ReadSessions(absl::string_view bytes, SessionNumber first) {
   }
   bytes_ = bytes.substr(bytes.size() - head.left());
 
-  BitReader bits(bytes_);
-  std::array<bool, limits::kPostingSkip_entries> has_turn;
+  const uint32_t others = size_ - 1;
+  const size_t lows_at = size_t{size_} * static_cast<size_t>(code_bits_);
+  const size_t turns_at = lows_at + others * static_cast<size_t>(low_bits);
+  const size_t highs_at = turns_at + (has_turns ? others : 0);
   sessions_[0] = first.value();
-  uint64_t second = first.second();
+  BitReader highs(bytes_);
+  highs.MoveTo(highs_at);
+  if (!ReadHighs(&highs)) return false;
+  BitReader lows(bytes_);
+  lows.MoveTo(lows_at);
   for (uint32_t i = 1; i < size_; ++i) {
-    uint64_t word = 0;
-    if (!bits.ReadRice(low_bits, &word)) return false;
-    // No step is that long, and sums stay within 64 bits.
-    if (word > uint64_t{2} * std::numeric_limits<uint32_t>::max() + 1) {
-      return false;
-    }
-    has_turn[i] = has_turns && (word & 1) != 0;
-    const uint64_t step = has_turns ? word >> 1 : word + 1;
-    if (step == 0 && !has_turn[i]) return false;
-    second += step;
-    sessions_[i] = second << SessionNumber::kTurnBits;
+    const uint64_t second = sessions_[i] << low_bits | lows.Read(low_bits);
+    sessions_[i] = (first.second() + second) << SessionNumber::kTurnBits;
   }
-  if (second > std::numeric_limits<uint32_t>::max()) return false;
-  codes_bit_ = bits.position();
-  const size_t used_bits =
-      codes_bit_ + size_t{size_} * static_cast<size_t>(code_bits_);
-  const size_t used = (used_bits + 7) / 8;
+  const size_t used = (highs.position() + 7) / 8;
   if (used > bytes_.size()) return false;
-  bits.MoveTo(used_bits);
-  if (bits.Read(static_cast<int>(used * 8 - used_bits)) != 0) return false;
+  if (highs.Read(static_cast<int>(used * 8 - highs.position())) != 0) {
+    return false;
+  }
   tail_ = bytes_.substr(used);
+  if (has_turns && !ReadTurns(turns_at)) return false;
+  if (!has_long && !tail_.empty()) return false;
+  return InOrder();
+}
 
-  if (!has_turns) return true;
+// The high parts of seconds, all but the first's, in the place of sessions.
+bool PostingGroup::ReadHighs(BitReader* bits) {
+  // Ones before an entry's stand for entries, and zeros for its high part.
+  uint64_t begin = 0;
+  uint64_t one = 0;
+  for (uint32_t i = 1; i < size_;) {
+    uint64_t ahead = bits->Read(kHighsAtOnce);
+    for (; ahead != 0 && i < size_; ++i, ahead &= ahead - 1) {
+      one = begin + static_cast<uint64_t>(std::countr_zero(ahead));
+      sessions_[i] = one - (i - 1);
+    }
+    begin += kHighsAtOnce;
+    if (i < size_ && bits->position() >= bytes_.size() * 8) return false;
+  }
+  // To behind the last one.
+  if (size_ > 1) bits->MoveTo(bits->position() - (begin - one) + 1);
+  return true;
+}
+
+bool PostingGroup::ReadTurns(size_t flags_at) {
+  BitReader flags(bytes_);
+  flags.MoveTo(flags_at);
   VarintReader tail(tail_);
   for (uint32_t i = 1; i < size_; ++i) {
-    if (!has_turn[i]) continue;
-    const bool same_second = sessions_[i] >> SessionNumber::kTurnBits ==
-                             sessions_[i - 1] >> SessionNumber::kTurnBits;
+    if (flags.Read(1) == 0) continue;
     const SessionNumber before = SessionNumber::FromValue(sessions_[i - 1]);
-    const uint64_t turn =
-        uint64_t{tail.ReadVarint32()} + (same_second ? before.turn() + 1U : 1U);
+    const SessionNumber here = SessionNumber::FromValue(sessions_[i]);
+    const uint64_t least =
+        here.second() == before.second() ? before.turn() + 1U : 1U;
+    const uint64_t turn = uint64_t{tail.ReadVarint32()} + least;
     if (!tail.ok() || turn > std::numeric_limits<uint16_t>::max()) return false;
     sessions_[i] |= turn;
   }
@@ -240,50 +253,64 @@ bool PostingGroup::ReadSessions(absl::string_view bytes, SessionNumber first) {
   return true;
 }
 
-bool PostingGroup::ReadLongSets(bool with_removals) {
+bool PostingGroup::InOrder() const {
+  bool in_order = true;
+  for (uint32_t i = 1; i < size_; ++i) {
+    in_order &= sessions_[i - 1] < sessions_[i];
+  }
+  return in_order && sessions_[size_ - 1] <= SessionNumber::Largest().value();
+}
+
+bool PostingGroup::FindLongSets() {
   VarintReader tail(tail_);
-  if (code_bits_ == kLongSetBits) {
-    for (uint32_t i = 0; i < size_; ++i) {
-      const uint32_t code = RunCode(i);
-      if (code < kLongSet) continue;
-      if (code > kLongSet) return false;
-      long_at_[i] = static_cast<uint32_t>(tail_.size() - tail.left());
-      bool empty = true;
-      if (!ReadLongSet(&tail, [&](uint32_t, uint32_t) { empty = false; })) {
-        return false;
-      }
-      if (empty && !with_removals) return false;
+  for (uint32_t i = 0; i < size_; ++i) {
+    const uint32_t code = RunCode(i);
+    if (code < kLongSet) continue;
+    long_at_[i] = static_cast<uint32_t>(tail_.size() - tail.left());
+    bool empty = true;
+    const auto see = [&](uint32_t, uint32_t) { empty = false; };
+    if (code > kLongSet || !ReadLongSet(&tail, see) ||
+        (empty && !with_removals_)) {
+      return false;
     }
   }
+  long_known_ = true;
   return tail.AtGoodEnd();
 }
 
 uint32_t PostingGroup::RunCode(uint32_t i) const {
   BitReader bits(bytes_);
-  bits.MoveTo(codes_bit_ + size_t{i} * static_cast<size_t>(code_bits_));
+  bits.MoveTo(size_t{i} * static_cast<size_t>(code_bits_));
   return static_cast<uint32_t>(bits.Read(code_bits_));
 }
 
-RunSet PostingGroup::runs(uint32_t i) const {
+bool PostingGroup::ReadRuns(uint32_t i, RunSet* runs) {
   const uint32_t code = RunCode(i);
   if (code < kLongSet) {
     const uint32_t first = code >> kLengthBits;
-    return RunSet(first, first + code % kShortLength);
+    *runs = RunSet(first, first + code % kShortLength);
+    return true;
   }
-  RunSet runs;
+  *runs = RunSet();
+  if (!long_known_ && !FindLongSets()) return false;
   VarintReader tail(tail_.substr(long_at_[i]));
-  ReadLongSet(&tail,
-              [&](uint32_t first, uint32_t last) { runs.Append(first, last); });
-  return runs;
+  return ReadLongSet(
+      &tail, [&](uint32_t first, uint32_t last) { runs->Append(first, last); });
 }
 
-uint64_t PostingGroup::CountRuns() const {
-  uint64_t count = 0;
+bool PostingGroup::CountRuns(uint64_t* count) {
+  *count = 0;
+  RunSet runs;
   for (uint32_t i = 0; i < size_; ++i) {
     const uint32_t code = RunCode(i);
-    count += code < kLongSet ? code % kShortLength + 1 : runs(i).size();
+    if (code < kLongSet) {
+      *count += code % kShortLength + 1;
+      continue;
+    }
+    if (!ReadRuns(i, &runs)) return false;
+    *count += runs.size();
   }
-  return count;
+  return true;
 }
 
 uint32_t PostingGroup::CountBefore(SessionNumber session) const {

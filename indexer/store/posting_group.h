@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "archiver/base/limits.h"
+#include "indexer/store/bit_stream.h"
 #include "indexer/store/posting_entry.h"
 #include "indexer/store/run_set.h"
 #include "indexer/store/session_number.h"
@@ -24,6 +25,8 @@ void AppendPostingGroup(absl::Span<const PostingEntry> entries,
 // A group of one, shorter.
 void AppendLonePosting(const RunSet& runs, std::string* out);
 
+// Damage is found where it lies: sessions when a group is read, runs when they
+// are asked for.
 class PostingGroup {
  public:
   // Replaces what it held. False if the bytes are not such a group and nothing
@@ -40,26 +43,32 @@ class PostingGroup {
   SessionNumber session(uint32_t i) const {
     return SessionNumber::FromValue(sessions_[i]);
   }
-  RunSet runs(uint32_t i) const;
+  // False if they are unreadable. REQUIRES: i < size().
+  bool ReadRuns(uint32_t i, RunSet* runs);
   // Of all entries.
-  uint64_t CountRuns() const;
+  bool CountRuns(uint64_t* count);
   // How many come before `session`.
   uint32_t CountBefore(SessionNumber session) const;
 
  private:
   bool ReadSessions(absl::string_view bytes, SessionNumber first);
-  bool ReadLongSets(bool with_removals);
+  bool ReadHighs(BitReader* bits);
+  bool ReadTurns(size_t flags_at);
+  bool InOrder() const;
+  // Fills long_at_.
+  bool FindLongSets();
   uint32_t RunCode(uint32_t i) const;
 
   uint32_t size_ = 0;
+  bool with_removals_ = false;
   std::array<uint64_t, limits::kPostingSkip_entries> sessions_;
+  // Begins with the codes of run sets, so many bits each.
   absl::string_view bytes_;
-  // Where the codes of run sets lie in bytes_, and how wide they are.
-  size_t codes_bit_ = 0;
   int code_bits_ = 0;
-  // What follows the bits.
+  // What follows the bits: long run sets.
   absl::string_view tail_;
-  // Where an entry's set lies in tail_, if its code says that it is there.
+  // Where an entry's set lies in it, if its code says that it does; once known.
+  bool long_known_ = false;
   std::array<uint32_t, limits::kPostingSkip_entries> long_at_;
 };
 
