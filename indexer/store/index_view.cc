@@ -1,5 +1,6 @@
 #include "indexer/store/index_view.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -15,10 +16,17 @@
 #include "absl/strings/string_view.h"
 #include "archiver/base/errors.h"
 #include "archiver/base/ids.h"
+#include "archiver/base/limits.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/seal/index_keys.h"
+#include "indexer/store/change_row.h"
+#include "indexer/store/chunk_pack.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/keys.h"
+#include "indexer/store/run_pack.h"
+#include "indexer/store/run_set.h"
+#include "indexer/store/segment_pack.h"
+#include "indexer/store/session_number.h"
 #include "proto/stored/v1/index_rows.pb.h"
 
 namespace diptych::indexer {
@@ -38,24 +46,28 @@ absl::string_view RowName(Family family) {
   return kRowNames[static_cast<size_t>(family)];
 }
 
-// Rows of one session whose keys end in a number from first to last.
-template <typename Row>
-absl::Status ReadNumbered(const IndexSnapshot& snapshot, Family family,
-                          const base::Uuid& session, uint32_t first,
-                          uint32_t last, absl::Status unreadable,
-                          std::vector<Row>* rows) {
-  const std::string lower = NumberedKey(session, first);
-  const std::string upper = PrefixEnd(NumberedKey(session, last));
-  const auto iterator = snapshot.NewIterator(family, lower, upper);
+// Calls `take` with the key and the value of each row from `lower` to `upper`,
+// both in it.
+template <typename Take>
+absl::Status ForEachRow(const IndexSnapshot& snapshot, Family family,
+                        const std::string& lower, const std::string& upper,
+                        const Take& take) {
+  const auto iterator = snapshot.NewIterator(family, lower, PrefixEnd(upper));
   for (iterator->Seek(lower); iterator->Valid(); iterator->Next()) {
-    Row row;
-    if (!row.ParseFromArray(iterator->value().data(),
-                            static_cast<int>(iterator->value().size()))) {
-      return unreadable;
-    }
-    rows->push_back(std::move(row));
+    RETURN_IF_ERROR(take(iterator->key(), iterator->value()));
   }
   return iterator->status();
+}
+
+void SortDistinct(std::vector<SessionNumber>* sessions) {
+  std::sort(sessions->begin(), sessions->end());
+  sessions->erase(std::unique(sessions->begin(), sessions->end()),
+                  sessions->end());
+}
+
+// What a group's key ends in.
+uint32_t GroupOf(absl::string_view key) {
+  return ReadBigEndian32(key.substr(key.size() - sizeof(uint32_t)));
 }
 
 }  // namespace
@@ -94,8 +106,27 @@ absl::StatusOr<std::optional<std::string>> IndexView::KeyFingerprint() const {
   return snapshot_->Get(Family::kMeta, kFingerprintKey);
 }
 
+absl::StatusOr<std::optional<SessionNumber>> IndexView::FindNumber(
+    const base::Uuid& session) const {
+  ASSIGN_OR_RETURN(const std::optional<std::string> number,
+                   snapshot_->Get(Family::kIds, IdKey(session)));
+  if (!number.has_value()) return std::nullopt;
+  if (number->size() != SessionNumber::kKey_bytes) {
+    return Unreadable(Family::kIds);
+  }
+  return ReadSessionNumber(*number);
+}
+
 absl::StatusOr<std::optional<SessionRow>> IndexView::Session(
     const base::Uuid& session) const {
+  ASSIGN_OR_RETURN(const std::optional<SessionNumber> number,
+                   FindNumber(session));
+  if (!number.has_value()) return std::nullopt;
+  return SessionAt(*number);
+}
+
+absl::StatusOr<std::optional<SessionRow>> IndexView::SessionAt(
+    SessionNumber session) const {
   const std::string key = SessionKey(session);
   ASSIGN_OR_RETURN(const std::optional<std::string> sealed,
                    snapshot_->Get(Family::kSessions, key));
@@ -107,30 +138,123 @@ absl::StatusOr<std::optional<SessionRow>> IndexView::Session(
   return row;
 }
 
+absl::StatusOr<std::vector<std::pair<uint32_t, std::string>>>
+IndexView::SegmentPacks(SessionNumber session, uint32_t first_group,
+                        uint32_t last_group) const {
+  std::vector<std::pair<uint32_t, std::string>> packs;
+  RETURN_IF_ERROR(
+      ForEachRow(*snapshot_, Family::kSegments, GroupKey(session, first_group),
+                 GroupKey(session, last_group),
+                 [&](absl::string_view key, absl::string_view value) {
+                   packs.emplace_back(GroupOf(key), value);
+                   return absl::OkStatus();
+                 }));
+  return packs;
+}
+
 absl::StatusOr<std::vector<SegmentRow>> IndexView::Segments(
-    const base::Uuid& session, uint32_t first, uint32_t last) const {
+    SessionNumber session, uint32_t first, uint32_t last) const {
   std::vector<SegmentRow> rows;
-  RETURN_IF_ERROR(ReadNumbered(*snapshot_, Family::kSegments, session, first,
-                               last, Unreadable(Family::kSegments), &rows));
+  RETURN_IF_ERROR(ForEachRow(
+      *snapshot_, Family::kSegments,
+      GroupKey(session, first / limits::kSegmentsPerPack),
+      GroupKey(session, last / limits::kSegmentsPerPack),
+      [&](absl::string_view, absl::string_view value) -> absl::Status {
+        ASSIGN_OR_RETURN(std::vector<SegmentRow> pack, UnpackSegments(value));
+        for (SegmentRow& row : pack) {
+          if (row.segment() < first || row.segment() > last) continue;
+          rows.push_back(std::move(row));
+        }
+        return absl::OkStatus();
+      }));
   return rows;
 }
 
 absl::StatusOr<std::vector<ChunkRow>> IndexView::Chunks(
-    const base::Uuid& session) const {
+    const base::Uuid& session, uint32_t first, uint32_t last) const {
   std::vector<ChunkRow> rows;
-  RETURN_IF_ERROR(ReadNumbered(*snapshot_, Family::kChunks, session, 0,
-                               UINT32_MAX, Unreadable(Family::kChunks), &rows));
+  RETURN_IF_ERROR(ForEachRow(
+      *snapshot_, Family::kChunks,
+      ChunkGroupKey(session, first / limits::kChunksPerPack),
+      ChunkGroupKey(session, last / limits::kChunksPerPack),
+      [&](absl::string_view, absl::string_view value) -> absl::Status {
+        ASSIGN_OR_RETURN(std::vector<ChunkRow> pack, UnpackChunks(value));
+        for (ChunkRow& row : pack) {
+          if (row.chunk() < first || row.chunk() > last) continue;
+          rows.push_back(std::move(row));
+        }
+        return absl::OkStatus();
+      }));
   return rows;
 }
 
-absl::StatusOr<std::optional<RunRow>> IndexView::Run(const base::Uuid& session,
+absl::StatusOr<std::optional<SessionRuns>> IndexView::Runs(
+    SessionNumber session, const RunSet& runs) const {
+  std::optional<SessionRuns> found;
+  if (runs.empty()) return found;
+  const uint32_t first = runs.ranges().front().first / limits::kRunsPerPack;
+  const uint32_t last = runs.ranges().back().last / limits::kRunsPerPack;
+  const auto add = [&](uint32_t group, absl::string_view value) {
+    absl::StatusOr<RunPack> pack = UnpackRuns(value);
+    RETURN_IF_ERROR(pack.status());
+    if (!found.has_value()) found.emplace();
+    found->session = pack->session;
+    uint32_t number = group * limits::kRunsPerPack;
+    for (RunRow& run : pack->runs) {
+      if (runs.Contains(number)) {
+        found->runs.push_back({number, std::move(run)});
+      }
+      ++number;
+    }
+    return absl::OkStatus();
+  };
+  if (first == last) {
+    // A session of less than an hour or so: no need to walk.
+    ASSIGN_OR_RETURN(const std::optional<std::string> value,
+                     snapshot_->Get(Family::kRuns, GroupKey(session, first)));
+    if (value.has_value()) RETURN_IF_ERROR(add(first, *value));
+    return found;
+  }
+  RETURN_IF_ERROR(
+      ForEachRow(*snapshot_, Family::kRuns, GroupKey(session, first),
+                 GroupKey(session, last),
+                 [&](absl::string_view key, absl::string_view value) {
+                   return add(GroupOf(key), value);
+                 }));
+  return found;
+}
+
+absl::StatusOr<std::optional<RunRow>> IndexView::Run(SessionNumber session,
                                                      uint32_t run) const {
-  ASSIGN_OR_RETURN(const std::optional<std::string> stored,
-                   snapshot_->Get(Family::kRuns, NumberedKey(session, run)));
-  if (!stored.has_value()) return std::nullopt;
-  RunRow row;
-  if (!row.ParseFromString(*stored)) return Unreadable(Family::kRuns);
-  return row;
+  ASSIGN_OR_RETURN(std::optional<SessionRuns> found,
+                   Runs(session, RunSet(run, run)));
+  if (!found.has_value() || found->runs.empty()) return std::nullopt;
+  return std::move(found->runs.front().row);
+}
+
+absl::StatusOr<std::vector<SessionNumber>> IndexView::Changes(
+    uint64_t position, size_t max) const {
+  std::vector<SessionNumber> sessions;
+  // A batch that ended there has nothing of what comes after.
+  const std::string lower = ChangesKey(position + 1);
+  // Rows name a session each time: distinct ones are counted now and then.
+  size_t distinct = 0;
+  const auto iterator = snapshot_->NewIterator(Family::kChanges, lower, "");
+  for (iterator->Seek(lower); iterator->Valid(); iterator->Next()) {
+    ASSIGN_OR_RETURN(const ChangeRow row, UnpackChange(iterator->value()));
+    sessions.insert(sessions.end(), row.sessions.begin(), row.sessions.end());
+    if (sessions.size() <= 2 * std::max(distinct, max)) continue;
+    SortDistinct(&sessions);
+    distinct = sessions.size();
+    if (distinct > max) break;
+  }
+  RETURN_IF_ERROR(iterator->status());
+  SortDistinct(&sessions);
+  if (sessions.size() > max) {
+    return absl::ResourceExhaustedError(
+        "more sessions have changed than one answer looks at");
+  }
+  return sessions;
 }
 
 std::unique_ptr<IndexIterator> IndexView::Postings(absl::string_view token,

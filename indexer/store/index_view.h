@@ -18,6 +18,8 @@
 #include "archiver/seal/index_keys.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/keys.h"
+#include "indexer/store/run_set.h"
+#include "indexer/store/session_number.h"
 #include "proto/stored/v1/index_rows.pb.h"
 
 namespace diptych::indexer {
@@ -36,6 +38,16 @@ std::string UniversalToken(const seal::IndexKeys& keys);
 std::string DictionaryKey(const seal::IndexKeys& keys, absl::string_view key,
                           absl::string_view value);
 
+// Some of a session's runs, ascending.
+struct SessionRuns {
+  struct Numbered {
+    uint32_t run = 0;
+    stored::v1::RunRow row;
+  };
+  base::Uuid session;
+  std::vector<Numbered> runs;
+};
+
 // The index as it was at one moment, in words of its rows. Thread-safe; store
 // and keys must outlive it. Errors: DATA_LOSS for a row that can't be read.
 class IndexView {
@@ -49,16 +61,38 @@ class IndexView {
   // Of the index keys that made it; nullopt if it is new.
   absl::StatusOr<std::optional<std::string>> KeyFingerprint() const;
   // nullopt if the index knows no such session.
+  absl::StatusOr<std::optional<SessionNumber>> FindNumber(
+      const base::Uuid& session) const;
   absl::StatusOr<std::optional<stored::v1::SessionRow>> Session(
       const base::Uuid& session) const;
+  absl::StatusOr<std::optional<stored::v1::SessionRow>> SessionAt(
+      SessionNumber session) const;
   // Those numbered first to last, in order.
   absl::StatusOr<std::vector<stored::v1::SegmentRow>> Segments(
+      SessionNumber session, uint32_t first = 0,
+      uint32_t last = UINT32_MAX) const;
+  // The same as they lie, packed, each with its group.
+  absl::StatusOr<std::vector<std::pair<uint32_t, std::string>>> SegmentPacks(
+      SessionNumber session, uint32_t first_group = 0,
+      uint32_t last_group = UINT32_MAX) const;
+  // Those numbered first to last, in order.
+  absl::StatusOr<std::vector<stored::v1::ChunkRow>> Chunks(
       const base::Uuid& session, uint32_t first = 0,
       uint32_t last = UINT32_MAX) const;
-  absl::StatusOr<std::vector<stored::v1::ChunkRow>> Chunks(
-      const base::Uuid& session) const;
-  absl::StatusOr<std::optional<stored::v1::RunRow>> Run(
-      const base::Uuid& session, uint32_t run) const;
+  // Of these runs those that there are; nullopt if the session has none.
+  absl::StatusOr<std::optional<SessionRuns>> Runs(SessionNumber session,
+                                                  const RunSet& runs) const;
+  absl::StatusOr<std::optional<stored::v1::RunRow>> Run(SessionNumber session,
+                                                        uint32_t run) const;
+
+  // The sessions that records at or after `position` have touched, ascending;
+  // maybe some more of just before. State().changes_from() says from where on
+  // all of them are known. RESOURCE_EXHAUSTED if there are more than `max`.
+  absl::StatusOr<std::vector<SessionNumber>> Changes(uint64_t position,
+                                                     size_t max) const;
+
+  // What a PostingCursor walks.
+  const IndexSnapshot& snapshot() const { return *snapshot_; }
 
   // All detail rows whose keys begin with `prefix` (DetailPrefix and the like).
   template <typename Row>

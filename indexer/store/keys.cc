@@ -1,12 +1,14 @@
 #include "indexer/store/keys.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>
 
 #include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
+#include "indexer/store/session_number.h"
 
 namespace diptych::indexer {
 namespace {
@@ -102,13 +104,40 @@ DocId DocId::Largest() {
   return doc;
 }
 
-std::string SessionKey(const base::Uuid& session) {
-  return SessionBytes(session);
+std::string IdKey(const base::Uuid& session) { return SessionBytes(session); }
+
+std::string SessionKey(SessionNumber session) {
+  std::string key;
+  for (int shift = 8 * (SessionNumber::kKey_bytes - 1); shift >= 0;
+       shift -= 8) {
+    key.push_back(static_cast<char>(session.value() >> shift & 0xff));
+  }
+  return key;
 }
 
-std::string NumberedKey(const base::Uuid& session, uint32_t number) {
+SessionNumber ReadSessionNumber(absl::string_view key) {
+  uint64_t value = 0;
+  for (size_t i = 0; i < SessionNumber::kKey_bytes; ++i) {
+    value = value << 8 | static_cast<unsigned char>(key[i]);
+  }
+  return SessionNumber::FromValue(value);
+}
+
+std::string GroupKey(SessionNumber session, uint32_t group) {
+  std::string key = SessionKey(session);
+  AppendBigEndian32(group, &key);
+  return key;
+}
+
+std::string ChunkGroupKey(const base::Uuid& session, uint32_t group) {
   std::string key = SessionBytes(session);
-  AppendBigEndian32(number, &key);
+  AppendBigEndian32(group, &key);
+  return key;
+}
+
+std::string ChangesKey(uint64_t position) {
+  std::string key;
+  AppendBigEndian64(position, &key);
   return key;
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
+#include "indexer/store/session_number.h"
 
 namespace diptych::indexer {
 
@@ -73,9 +74,20 @@ enum class DetailKind : char {
   kStateChange = 't',
 };
 
-std::string SessionKey(const base::Uuid& session);
-// Segments, chunks and runs: the session, then the number, big-endian.
-std::string NumberedKey(const base::Uuid& session, uint32_t number);
+// Ids: the session's 16 bytes.
+std::string IdKey(const base::Uuid& session);
+// Sessions, and a row of ids: SessionNumber::kKey_bytes, big-endian.
+std::string SessionKey(SessionNumber session);
+// REQUIRES: key has SessionNumber::kKey_bytes at least.
+SessionNumber ReadSessionNumber(absl::string_view key);
+// Segments and runs: the session's key, then the group, big-endian. A row has a
+// group of them: those with the same number / limits::kSegmentsPerPack,
+// kRunsPerPack.
+std::string GroupKey(SessionNumber session, uint32_t group);
+// Chunks: the session's 16 bytes, then number / limits::kChunksPerPack.
+std::string ChunkGroupKey(const base::Uuid& session, uint32_t group);
+// Changes: where in the log a batch ended, big-endian.
+std::string ChangesKey(uint64_t position);
 // Details: the session, the kind, the number.
 std::string DetailPrefix(const base::Uuid& session, DetailKind kind);
 std::string DetailKey(const base::Uuid& session, DetailKind kind,

@@ -16,6 +16,7 @@
 #include "indexer/store/keys.h"
 #include "indexer/store/record_list.h"
 #include "indexer/store/session_media.h"
+#include "indexer/store/session_number.h"
 #include "proto/api/v1/common.pb.h"
 #include "proto/stored/v1/index_rows.pb.h"
 
@@ -98,7 +99,8 @@ class StoreMediaIndex final : public MediaIndex {
       records.closed = row->closed_position();
     }
     ASSIGN_OR_RETURN(records.unnamed, ReadRecordList(row->unnamed_records()));
-    ASSIGN_OR_RETURN(const auto segments, view.Segments(session_id));
+    ASSIGN_OR_RETURN(const auto segments,
+                     view.Segments(SessionNumber::FromValue(row->number())));
     records.manifests.reserve(segments.size());
     for (const auto& segment : segments) {
       ManifestRef manifest;

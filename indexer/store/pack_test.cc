@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,9 +16,11 @@
 #include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
+#include "indexer/store/change_row.h"
 #include "indexer/store/chunk_pack.h"
 #include "indexer/store/run_pack.h"
 #include "indexer/store/segment_pack.h"
+#include "indexer/store/session_number.h"
 #include "indexer/store/session_tags.h"
 #include "proto/stored/v1/index_rows.pb.h"
 #include "proto/stored/v1/records.pb.h"
@@ -189,6 +192,23 @@ TEST_F(PackTest, ChunksComeBack) {
       EXPECT_EQ((*back)[j].SerializeAsString(), rows[j].SerializeAsString());
     }
     if (i < 20) Damage(pack, UnpackChunks);
+  }
+}
+
+TEST_F(PackTest, ChangesComeBack) {
+  for (int i = 0; i < 500; ++i) {
+    ChangeRow row;
+    row.time_us = AnySigned();
+    std::set<SessionNumber> sessions;
+    for (uint64_t j = Below(50); j > 0; --j) {
+      sessions.insert(SessionNumber::FromValue(Any()));
+    }
+    row.sessions.assign(sessions.begin(), sessions.end());
+    const std::string bytes = PackChange(row);
+    const auto back = UnpackChange(bytes);
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(*back, row);
+    if (i < 20) Damage(bytes, UnpackChange);
   }
 }
 

@@ -93,40 +93,56 @@ class KeyFold {
   Open open_;
 };
 
-// Gives every segment the times whose tags count for it: its own window, what
-// lies between it and the ones before, and for the first and (once the session
-// is closed) the last what lies outside. `segments` are in order of time.
-void AssignTagTimes(bool closed, const std::vector<SegmentRow*>& segments) {
-  int64_t covered_us = kAlways_us;
-  SegmentRow* last = nullptr;
-  for (SegmentRow* segment : segments) {
-    segment->set_tags_from_us(std::min(segment->window_start_us(), covered_us));
-    segment->set_tags_to_us(segment->window_end_us());
-    if (last == nullptr || segment->window_end_us() > covered_us) {
-      last = segment;
-      covered_us = segment->window_end_us();
-    }
+void AddNumber(uint32_t number, std::vector<RunPlan::Range>* ranges) {
+  // Nearly always behind all others.
+  auto next = ranges->end();
+  while (next != ranges->begin() && std::prev(next)->first > number) --next;
+  const bool touches_previous =
+      next != ranges->begin() && std::prev(next)->last + 1 == number;
+  const bool touches_next = next != ranges->end() && number + 1 == next->first;
+  if (touches_previous && touches_next) {
+    std::prev(next)->last = next->last;
+    ranges->erase(next);
+  } else if (touches_previous) {
+    std::prev(next)->last = number;
+  } else if (touches_next) {
+    next->first = number;
+  } else {
+    ranges->insert(next, {number, number});
   }
-  if (closed && last != nullptr) last->set_tags_to_us(kForever_us);
 }
 
-void AddNumber(uint32_t number, std::vector<RunPlan::Range>* ranges) {
-  if (!ranges->empty() && ranges->back().last + 1 == number) {
-    ranges->back().last = number;
-  } else {
-    ranges->push_back({number, number});
-  }
+// Ascending, each once.
+void SortDistinct(std::vector<size_t>* numbers) {
+  std::sort(numbers->begin(), numbers->end());
+  numbers->erase(std::unique(numbers->begin(), numbers->end()), numbers->end());
+}
+
+// Both ascending.
+std::vector<size_t> Together(const std::vector<size_t>& a,
+                             const std::vector<size_t>& b) {
+  std::vector<size_t> both;
+  both.reserve(a.size() + b.size());
+  std::set_union(a.begin(), a.end(), b.begin(), b.end(),
+                 std::back_inserter(both));
+  return both;
 }
 
 }  // namespace
 
 bool IsPersonalKey(absl::string_view key) { return key == "resident"; }
 
-bool IsEarlier(const SegmentRow& a, const SegmentRow& b) {
-  const auto place = [](const SegmentRow& row) {
-    return std::make_tuple(row.window_start_us(), row.segment());
-  };
-  return place(a) < place(b);
+SegmentTimes TimesOf(const SegmentRow& row) {
+  return {.segment = row.segment(),
+          .window_start_us = row.window_start_us(),
+          .window_end_us = row.window_end_us(),
+          .tags_from_us = row.tags_from_us(),
+          .tags_to_us = row.tags_to_us()};
+}
+
+bool IsEarlier(const SegmentTimes& a, const SegmentTimes& b) {
+  return std::tie(a.window_start_us, a.segment) <
+         std::tie(b.window_start_us, b.segment);
 }
 
 std::vector<TagSpan> FoldTags(const SessionRow& row) {
@@ -151,113 +167,99 @@ std::vector<TagSpan> FoldTags(const SessionRow& row) {
   return spans;
 }
 
-std::vector<RunPlan> PlanRuns(const SessionRow& row,
-                              const std::vector<TagSpan>& tags,
-                              std::vector<SegmentRow>* segments) {
-  std::vector<SegmentRow*> in_time;
-  for (SegmentRow& segment : *segments) in_time.push_back(&segment);
-  std::stable_sort(in_time.begin(), in_time.end(),
-                   [](const SegmentRow* a, const SegmentRow* b) {
-                     return IsEarlier(*a, *b);
-                   });
-  AssignTagTimes(row.closed() != stored::v1::CLOSE_REASON_UNSPECIFIED, in_time);
-
-  // One number per distinct (key, value): tags are sorted by them.
-  std::vector<size_t> identity(tags.size());
-  for (size_t i = 1; i < tags.size(); ++i) {
-    const bool same =
-        tags[i].key == tags[i - 1].key && tags[i].value == tags[i - 1].value;
-    identity[i] = same ? identity[i - 1] : i;
+RunPlanner::RunPlanner(std::vector<TagSpan> tags)
+    : tags_(std::move(tags)), identity_(tags_.size()) {
+  RunPlan all;
+  for (size_t i = 0; i < tags_.size(); ++i) {
+    // They are sorted by key and value.
+    const bool same = i > 0 && tags_[i].key == tags_[i - 1].key &&
+                      tags_[i].value == tags_[i - 1].value;
+    identity_[i] = same ? identity_[i - 1] : i;
+    if (!same) all.tags.push_back(i);
+    (tags_[i].whole_session ? whole_ : timed_).push_back(i);
   }
-  // Keeps of each identity the tag that came first in the log.
-  const auto distinct = [&](const std::vector<size_t>& chosen) {
-    std::map<size_t, size_t> first;
-    for (const size_t i : chosen) {
-      const auto [it, added] = first.try_emplace(identity[i], i);
-      if (!added && tags[i].position < tags[it->second].position) {
-        it->second = i;
-      }
-    }
-    return first;
-  };
-
-  std::vector<size_t> whole;
-  std::vector<size_t> timed;
-  std::vector<size_t> all(tags.size());
-  for (size_t i = 0; i < tags.size(); ++i) {
-    all[i] = i;
-    (tags[i].whole_session ? whole : timed).push_back(i);
-  }
-
-  std::vector<RunPlan> runs;
-  if (segments->empty()) {
-    RunPlan run;
-    run.position = row.opened_position();
-    for (const auto& [id, tag] : distinct(all)) run.tags.push_back(tag);
-    runs.push_back(std::move(run));
-    return runs;
-  }
-
-  std::stable_sort(timed.begin(), timed.end(), [&](size_t a, size_t b) {
-    return tags[a].from_us < tags[b].from_us;
+  std::stable_sort(timed_.begin(), timed_.end(), [&](size_t a, size_t b) {
+    return tags_[a].from_us < tags_[b].from_us;
   });
-  size_t next = 0;
-  std::vector<size_t> active;
-  // Identity to the tag with the earliest position, for the run so far.
-  std::map<size_t, size_t> run_tags;
-  int64_t run_start_us = 0;
-  std::vector<uint32_t> numbers;
-  const auto finish = [&] {
-    if (runs.empty()) return;
-    RunPlan& run = runs.back();
-    std::sort(numbers.begin(), numbers.end());
-    for (const uint32_t number : numbers) AddNumber(number, &run.segments);
-    numbers.clear();
-    run.tags = whole;
-    for (const auto& [id, tag] : run_tags) run.tags.push_back(tag);
-  };
-  for (const SegmentRow* segment : in_time) {
-    for (; next < timed.size() &&
-           tags[timed[next]].from_us < segment->tags_to_us();
-         ++next) {
-      active.push_back(timed[next]);
-    }
-    std::erase_if(active, [&](size_t tag) {
-      return tags[tag].to_us <= segment->tags_from_us();
-    });
-    // One that lies within another ends before it.
-    std::vector<size_t> holding;
-    std::copy_if(
-        active.begin(), active.end(), std::back_inserter(holding),
-        [&](size_t tag) { return tags[tag].from_us < segment->tags_to_us(); });
-    const std::map<size_t, size_t> here = distinct(holding);
-    const bool same = !runs.empty() && here.size() == run_tags.size() &&
-                      std::equal(here.begin(), here.end(), run_tags.begin(),
-                                 [](const auto& a, const auto& b) {
-                                   return a.first == b.first;
-                                 });
-    const bool fits =
-        segment->window_end_us() - run_start_us <= limits::kRunMax_us;
-    if (!same || !fits) {
-      finish();
-      RunPlan run;
-      // The first run stands for the session from its opening on.
-      run.position = runs.empty() ? row.opened_position() : segment->position();
-      runs.push_back(std::move(run));
-      run_tags = here;
-      run_start_us = segment->window_start_us();
-    } else {
-      RunPlan& run = runs.back();
-      run.position = std::min<uint64_t>(run.position, segment->position());
-      for (const auto& [id, tag] : here) {
-        size_t& known = run_tags[id];
-        if (tags[tag].position < tags[known].position) known = tag;
-      }
-    }
-    numbers.push_back(segment->segment());
+  for (size_t& tag : whole_) tag = identity_[tag];
+  SortDistinct(&whole_);
+  runs_.push_back(std::move(all));
+}
+
+bool RunPlanner::ComesNext(const SegmentTimes& segment) const {
+  return !latest_.has_value() || IsEarlier(*latest_, segment);
+}
+
+std::vector<size_t> RunPlanner::TagsIn(const SegmentTimes& segment) {
+  for (; next_ < timed_.size() &&
+         tags_[timed_[next_]].from_us < segment.tags_to_us;
+       ++next_) {
+    active_.push_back(timed_[next_]);
   }
-  finish();
-  return runs;
+  std::erase_if(active_, [&](size_t tag) {
+    return tags_[tag].to_us <= segment.tags_from_us;
+  });
+  std::vector<size_t> here;
+  for (const size_t tag : active_) {
+    // One that lies within another ends before it.
+    if (tags_[tag].from_us < segment.tags_to_us) {
+      here.push_back(identity_[tag]);
+    }
+  }
+  SortDistinct(&here);
+  return here;
+}
+
+void RunPlanner::Add(bool to_the_end, SegmentTimes* segment) {
+  segment->tags_from_us = std::min(segment->window_start_us, covered_us_);
+  segment->tags_to_us = to_the_end ? kForever_us : segment->window_end_us;
+  covered_us_ = std::max(covered_us_, segment->window_end_us);
+  std::vector<size_t> here = TagsIn(*segment);
+  const bool first = !latest_.has_value();
+  const bool last_run = !first && runs_.size() >= limits::kMaxRunsPerSession;
+  const bool goes_on =
+      !first && here == run_tags_ &&
+      segment->window_end_us - run_start_us_ <= limits::kRunMax_us;
+  if (last_run && !goes_on) {
+    run_tags_ = Together(run_tags_, here);
+    runs_.back().tags = Together(whole_, run_tags_);
+  } else if (!goes_on) {
+    if (first) runs_.clear();
+    RunPlan run;
+    run.from_us = segment->window_start_us;
+    run.to_us = segment->window_end_us;
+    run.tags = Together(whole_, here);
+    runs_.push_back(std::move(run));
+    run_tags_ = std::move(here);
+    run_start_us_ = segment->window_start_us;
+  }
+  RunPlan& run = runs_.back();
+  run.to_us = std::max(run.to_us, segment->window_end_us);
+  AddNumber(segment->segment, &run.segments);
+  latest_ = *segment;
+}
+
+RunPlanner PlanRuns(const SessionRow& row, std::vector<TagSpan> tags,
+                    std::vector<SegmentTimes>* segments) {
+  std::vector<SegmentTimes*> in_time;
+  in_time.reserve(segments->size());
+  for (SegmentTimes& segment : *segments) in_time.push_back(&segment);
+  std::sort(in_time.begin(), in_time.end(),
+            [](const SegmentTimes* a, const SegmentTimes* b) {
+              return IsEarlier(*a, *b);
+            });
+  // The first of those whose windows end last.
+  const auto last =
+      std::max_element(in_time.begin(), in_time.end(),
+                       [](const SegmentTimes* a, const SegmentTimes* b) {
+                         return a->window_end_us < b->window_end_us;
+                       });
+  const bool closed = row.closed() != stored::v1::CLOSE_REASON_UNSPECIFIED;
+  RunPlanner planner(std::move(tags));
+  for (auto it = in_time.begin(); it != in_time.end(); ++it) {
+    planner.Add(closed && it == last, *it);
+  }
+  return planner;
 }
 
 }  // namespace diptych::indexer

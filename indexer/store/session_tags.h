@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,24 @@ struct TagSpan {
 // late one finds its place. A pure function of the row.
 std::vector<TagSpan> FoldTags(const stored::v1::SessionRow& row);
 
+// What a run's plan needs of a segment.
+struct SegmentTimes {
+  uint32_t segment = 0;
+  int64_t window_start_us = 0;
+  int64_t window_end_us = 0;
+  // Tags that hold in [tags_from_us, tags_to_us) count for it.
+  int64_t tags_from_us = 0;
+  int64_t tags_to_us = 0;
+
+  friend bool operator==(const SegmentTimes&, const SegmentTimes&) = default;
+};
+
+SegmentTimes TimesOf(const stored::v1::SegmentRow& row);
+
+// True if `a` comes before `b` in session time; of two that begin at once, the
+// one that was written first.
+bool IsEarlier(const SegmentTimes& a, const SegmentTimes& b);
+
 // Segments with equal tags that follow each other in session time.
 struct RunPlan {
   // Numbers from first to last.
@@ -47,25 +66,65 @@ struct RunPlan {
   // In ascending order; none for the one run of a session without segments. A
   // side that sent late makes segments of an earlier time with higher numbers.
   std::vector<Range> segments;
-  // The log record since which the run is there.
-  uint64_t position = 0;
-  // Indexes into the tags, the whole-session ones included; per distinct (key,
-  // value) the one that came first.
+  // From the first window's start to the last one's end; both 0 if there is
+  // none.
+  int64_t from_us = 0;
+  int64_t to_us = 0;
+  // Indexes into the tags, ascending, the whole-session ones included; of a
+  // (key, value) that comes more than once the first.
   std::vector<size_t> tags;
+
+  friend bool operator==(const RunPlan&, const RunPlan&) = default;
 };
 
-// True if `a` comes before `b` in session time; of two that begin at once, the
-// one that was written first.
-bool IsEarlier(const stored::v1::SegmentRow& a,
-               const stored::v1::SegmentRow& b);
+// Cuts a session into runs of at most limits::kRunMax_us, segment by segment;
+// so one more at the end costs no more than itself. A session without segments
+// has one run, with all its tags. The last of limits::kMaxRunsPerSession runs
+// takes in whatever comes, with all the tags that it has.
+class RunPlanner {
+ public:
+  // `tags` are FoldTags of the session's row.
+  explicit RunPlanner(std::vector<TagSpan> tags);
 
-// Cuts a session into runs of at most limits::kRunMax_us. `segments` are in
-// order of their numbers; tags_from_us and tags_to_us are filled in. A session
-// without segments has one run, with all its tags. A pure function too, so that
-// what was posted earlier can be computed instead of stored.
-std::vector<RunPlan> PlanRuns(const stored::v1::SessionRow& row,
-                              const std::vector<TagSpan>& tags,
-                              std::vector<stored::v1::SegmentRow>* segments);
+  const std::vector<TagSpan>& tags() const { return tags_; }
+  // At least one.
+  const std::vector<RunPlan>& runs() const { return runs_; }
+
+  // Whether the segment may be added to those that were.
+  bool ComesNext(const SegmentTimes& segment) const;
+  // Fills in when tags count for it: its own window, and what lies between it
+  // and the ones before; for the first one everything before it. `to_the_end`:
+  // everything after it as well. REQUIRES: ComesNext(*segment).
+  void Add(bool to_the_end, SegmentTimes* segment);
+
+ private:
+  // Of the timed tags.
+  std::vector<size_t> TagsIn(const SegmentTimes& segment);
+
+  std::vector<TagSpan> tags_;
+  // Of each tag the first one with its key and value.
+  std::vector<size_t> identity_;
+  // Indexes of tags, these in the order of their times.
+  std::vector<size_t> whole_;
+  std::vector<size_t> timed_;
+  std::vector<RunPlan> runs_;
+  std::optional<SegmentTimes> latest_;
+  int64_t covered_us_ = kAlways_us;
+  // The first timed tag that has not begun, and those that have and go on.
+  size_t next_ = 0;
+  std::vector<size_t> active_;
+  // Of the run at hand.
+  std::vector<size_t> run_tags_;
+  int64_t run_start_us_ = 0;
+};
+
+// Plans all at once. `segments` are in order of their numbers; their
+// tags_from_us and tags_to_us are filled in, those of a closed session's last
+// one to the end. A pure function of the rows, so that what was posted earlier
+// can be computed instead of stored.
+RunPlanner PlanRuns(const stored::v1::SessionRow& row,
+                    std::vector<TagSpan> tags,
+                    std::vector<SegmentTimes>* segments);
 
 }  // namespace diptych::indexer
 

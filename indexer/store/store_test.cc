@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -11,11 +12,13 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "archiver/base/ids.h"
+#include "archiver/base/limits.h"
 #include "archiver/log/record.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/keys.h"
 #include "indexer/store/record_list.h"
 #include "indexer/store/session_media.h"
+#include "indexer/store/session_number.h"
 #include "indexer/store/session_tags.h"
 #include "proto/stored/v1/index_rows.pb.h"
 
@@ -73,6 +76,21 @@ TEST(KeysTest, PositionsComeBackAndRubbishDoesNot) {
   EXPECT_FALSE(DecodePosition("\x80", &decoded));
   EXPECT_FALSE(DecodePosition(std::string(11, '\x01'), &decoded));
   EXPECT_FALSE(DecodePosition(std::string(9, '\xff') + "\x02", &decoded));
+}
+
+TEST(KeysTest, SessionsSortByTheirNumbers) {
+  const SessionNumber numbers[] = {
+      SessionNumber(), SessionNumber(0, 0xffff), SessionNumber(1, 0),
+      SessionNumber(0x80'00'00'00, 7), SessionNumber::Largest()};
+  std::string last;
+  for (const SessionNumber number : numbers) {
+    const std::string key = SessionKey(number);
+    EXPECT_EQ(key.size(), SessionNumber::kKey_bytes);
+    EXPECT_EQ(ReadSessionNumber(key), number);
+    EXPECT_EQ(ReadSessionNumber(GroupKey(number, 3)), number);
+    EXPECT_LT(last, key);
+    last = key;
+  }
 }
 
 TEST(KeysTest, PrefixEndIsBehindThePrefix) {
@@ -171,13 +189,11 @@ TEST(FoldTagsTest, WholeSessionValuesAreRevised) {
   EXPECT_EQ(Show(FoldTags(row)), "case=a case=b rating=5 ");
 }
 
-stored::v1::SegmentRow MakeSegment(uint32_t number, int64_t from_us,
-                                   int64_t to_us) {
-  stored::v1::SegmentRow segment;
-  segment.set_segment(number);
-  segment.set_window_start_us(from_us);
-  segment.set_window_end_us(to_us);
-  segment.set_position(1000 + number);
+SegmentTimes MakeSegment(uint32_t number, int64_t from_us, int64_t to_us) {
+  SegmentTimes segment;
+  segment.segment = number;
+  segment.window_start_us = from_us;
+  segment.window_end_us = to_us;
   return segment;
 }
 
@@ -188,8 +204,8 @@ TEST(PlanRunsTest, EveryMomentBelongsToASegment) {
   AddNote("item", {"between"}, 2, 12, &row);
   AddNote("item", {"later"}, 2, 15, &row);
   AddNote("item", {"last"}, 2, 99, &row);
-  std::vector<stored::v1::SegmentRow> segments = {MakeSegment(0, 5, 10),
-                                                  MakeSegment(1, 20, 30)};
+  std::vector<SegmentTimes> segments = {MakeSegment(0, 5, 10),
+                                        MakeSegment(1, 20, 30)};
   const std::vector<TagSpan> tags = FoldTags(row);
   const auto values = [&](const RunPlan& run) {
     std::vector<std::string> found;
@@ -197,13 +213,13 @@ TEST(PlanRunsTest, EveryMomentBelongsToASegment) {
     std::sort(found.begin(), found.end());
     return found;
   };
-  std::vector<RunPlan> runs = PlanRuns(row, tags, &segments);
+  std::vector<RunPlan> runs = PlanRuns(row, tags, &segments).runs();
   ASSERT_EQ(runs.size(), 2u);
   EXPECT_EQ(values(runs[0]), (std::vector<std::string>{"early"}));
   EXPECT_EQ(values(runs[1]),
             (std::vector<std::string>{"between", "early", "later"}));
   row.set_closed(stored::v1::CLOSE_REASON_CLOSED);
-  runs = PlanRuns(row, tags, &segments);
+  runs = PlanRuns(row, tags, &segments).runs();
   EXPECT_EQ(values(runs[1]),
             (std::vector<std::string>{"between", "early", "last", "later"}));
 }
@@ -211,32 +227,29 @@ TEST(PlanRunsTest, EveryMomentBelongsToASegment) {
 TEST(PlanRunsTest, RunsAreCutByTagsAndByLength) {
   constexpr int64_t kSecond = 1'000'000;
   stored::v1::SessionRow row;
-  row.set_opened_position(7);
   AddNote("item", {"1"}, 2, 0, &row);
   AddNote("item", {"2"}, 2, 400 * kSecond, &row);
-  std::vector<stored::v1::SegmentRow> segments;
+  std::vector<SegmentTimes> segments;
   for (uint32_t i = 0; i < 60; ++i) {
     segments.push_back(
         MakeSegment(i, i * 10 * kSecond, (i + 1) * 10 * kSecond));
   }
-  const std::vector<RunPlan> runs = PlanRuns(row, FoldTags(row), &segments);
+  const std::vector<RunPlan> runs =
+      PlanRuns(row, FoldTags(row), &segments).runs();
   ASSERT_EQ(runs.size(), 3u);
   using Ranges = std::vector<RunPlan::Range>;
   EXPECT_EQ(runs[0].segments, (Ranges{{0, 29}}));
-  EXPECT_EQ(runs[0].position, 7u);
   EXPECT_EQ(runs[1].segments, (Ranges{{30, 39}}));
-  EXPECT_EQ(runs[1].position, 1030u);
   EXPECT_EQ(runs[2].segments, (Ranges{{40, 59}}));
 }
 
 TEST(PlanRunsTest, WhatComesLateCountsForItsOwnTime) {
   constexpr int64_t kSecond = 1'000'000;
   stored::v1::SessionRow row;
-  row.set_opened_position(7);
   AddNote("item", {"1"}, 2, 0, &row);
   AddNote("item", {"2"}, 2, 60 * kSecond, &row);
   // The live side, and 60 s of the other that come while it goes on.
-  std::vector<stored::v1::SegmentRow> segments;
+  std::vector<SegmentTimes> segments;
   uint32_t number = 0;
   for (int i = 0; i < 6; ++i) {
     segments.push_back(
@@ -248,7 +261,7 @@ TEST(PlanRunsTest, WhatComesLateCountsForItsOwnTime) {
     segments.push_back(MakeSegment(number++, i * kSecond, (i + 1) * kSecond));
   }
   const std::vector<TagSpan> tags = FoldTags(row);
-  const std::vector<RunPlan> runs = PlanRuns(row, tags, &segments);
+  const std::vector<RunPlan> runs = PlanRuns(row, tags, &segments).runs();
   ASSERT_EQ(runs.size(), 2u);
   ASSERT_EQ(runs[0].tags.size(), 1u);
   EXPECT_EQ(tags[runs[0].tags[0]].value, "1");
@@ -259,10 +272,64 @@ TEST(PlanRunsTest, WhatComesLateCountsForItsOwnTime) {
   EXPECT_EQ(runs[0].segments.front(), (RunPlan::Range{0, 5}));
   EXPECT_EQ(runs[0].segments.back(), (RunPlan::Range{125, 125}));
   EXPECT_EQ(runs[1].segments.size(), 60u);
-  // It is there since the first of its segments was.
-  EXPECT_EQ(runs[1].position, 1006u);
+  EXPECT_EQ(runs[1].from_us, 60 * kSecond);
+  EXPECT_EQ(runs[1].to_us, 120 * kSecond);
   // Late and inside another's window: it ends where its own window does.
-  EXPECT_EQ(segments[7].tags_to_us(), kSecond);
+  EXPECT_EQ(segments[7].tags_to_us, kSecond);
+}
+
+TEST(PlanRunsTest, TheLastRunTakesInWhatComesAfterTheMost) {
+  constexpr int64_t kSecond = 1'000'000;
+  stored::v1::SessionRow row;
+  AddNote("item", {"1"}, 2, 0, &row);
+  std::vector<SegmentTimes> segments;
+  // Every segment a run of its own: each is as long as a run may be.
+  constexpr auto kMost = static_cast<uint32_t>(limits::kMaxRunsPerSession);
+  for (uint32_t i = 0; i < kMost + 2; ++i) {
+    const int64_t from_us = i * limits::kRunMax_us;
+    segments.push_back(MakeSegment(i, from_us, from_us + limits::kRunMax_us));
+  }
+  AddNote("item", {"2"}, 2, segments.back().window_end_us - kSecond, &row);
+  const RunPlanner plan = PlanRuns(row, FoldTags(row), &segments);
+  ASSERT_EQ(plan.runs().size(), limits::kMaxRunsPerSession);
+  EXPECT_EQ(plan.runs()[kMost - 2].tags.size(), 1u);
+  const RunPlan& last = plan.runs().back();
+  EXPECT_EQ(last.segments,
+            (std::vector<RunPlan::Range>{{kMost - 1, kMost + 1}}));
+  EXPECT_EQ(last.tags.size(), 2u);
+  EXPECT_EQ(last.to_us, segments.back().window_end_us);
+}
+
+// Segment by segment comes to the same as all at once.
+TEST(PlanRunsTest, OneMoreCostsNoMoreThanItself) {
+  std::mt19937 random(7);
+  const auto below = [&](int64_t limit) {
+    return std::uniform_int_distribution<int64_t>(0, limit - 1)(random);
+  };
+  for (int round = 0; round < 300; ++round) {
+    stored::v1::SessionRow row;
+    for (int64_t i = below(8); i > 0; --i) {
+      AddNote(i % 2 == 0 ? "item" : "rating", {absl::StrCat(below(3))},
+              static_cast<uint32_t>(1 + below(3)), below(400) * 10'000'000,
+              &row);
+    }
+    RunPlanner planner(FoldTags(row));
+    std::vector<SegmentTimes> added;
+    int64_t from_us = 0;
+    for (uint32_t i = 0; i < 40; ++i) {
+      from_us += below(20'000'000);
+      SegmentTimes segment =
+          MakeSegment(i, from_us, from_us + below(20'000'000));
+      added.push_back(segment);
+      ASSERT_TRUE(planner.ComesNext(segment));
+      planner.Add(false, &added.back());
+      std::vector<SegmentTimes> all = added;
+      const RunPlanner again = PlanRuns(row, FoldTags(row), &all);
+      ASSERT_EQ(again.runs(), planner.runs());
+      ASSERT_EQ(all, added);
+    }
+    EXPECT_FALSE(planner.ComesNext(MakeSegment(40, -1, 5)));
+  }
 }
 
 TEST(RecordListTest, KeepsTypesAndPlaces) {
