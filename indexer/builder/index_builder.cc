@@ -12,6 +12,7 @@
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
@@ -20,9 +21,14 @@
 #include "archiver/log/log_reader.h"
 #include "archiver/log/record.h"
 #include "archiver/seal/key_file.h"
+#include "indexer/builder/session_record.h"
 #include "indexer/builder/session_state.h"
+#include "indexer/builder/turn_allocator.h"
+#include "indexer/store/change_row.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/index_view.h"
+#include "indexer/store/keys.h"
+#include "indexer/store/session_number.h"
 #include "indexer/store/session_tags.h"
 #include "proto/stored/v1/index_rows.pb.h"
 #include "proto/stored/v1/records.pb.h"
@@ -39,16 +45,8 @@ std::vector<seal::KeyPair> CloneKeys(const std::vector<seal::KeyPair>& keys) {
   return clones;
 }
 
-uint64_t KeyPositionOf(const stored::v1::SessionRow& row, uint64_t epoch,
-                       bool* found) {
-  for (const auto& known : row.epochs()) {
-    if (known.epoch() != epoch) continue;
-    *found = true;
-    return known.key_position();
-  }
-  *found = false;
-  return 0;
-}
+// Rows of changes that one batch forgets at most; more than it adds.
+constexpr size_t kTrimmedPerBatch = 16;
 
 }  // namespace
 
@@ -117,20 +115,19 @@ absl::Status IndexBuilder::Apply(absl::Span<const StoredRecord> records,
   Work work;
   work.state = state_;
   work.view = std::make_unique<IndexView>(options_.store, options_.index_keys);
+  work.turns = std::make_unique<TurnAllocator>(
+      [&](uint32_t second) { return work.view->TurnsTaken(second); });
   absl::Status status = ApplyAll(records, damages, next, &work);
   if (!status.ok()) {
     // What is at hand is ahead of the store.
     sessions_.ShrinkTo(0);
     dictionary_.clear();
+    oldest_change_us_ = 0;
     return status;
   }
   state_ = std::move(work.state);
-  for (const base::Uuid& id : work.changed) {
-    const SessionState* session = sessions_.Find(id);
-    if (session != nullptr &&
-        session->row().closed() != stored::v1::CLOSE_REASON_UNSPECIFIED) {
-      sessions_.Erase(id);
-    }
+  for (const auto& [id, session] : work.changed) {
+    if (session->closed()) sessions_.Erase(id);
   }
   sessions_.ShrinkTo(limits::kIndexSessionCache);
   return absl::OkStatus();
@@ -163,72 +160,91 @@ absl::Status IndexBuilder::ApplyAll(absl::Span<const StoredRecord> records,
       row->set_to(damage.to);
     }
   }
-  for (const base::Uuid& id : work->changed) {
-    sessions_.Find(id)->Flush(&work->batch);
-  }
-  work->state.set_position(next);
+  for (const auto& [id, session] : work->changed) session->Flush(&work->sink);
+  work->sink.Finish();
+  stored::v1::IndexState& state = work->state;
+  state.set_segments(state.segments() + work->counts.segments);
+  state.set_unopened_records(state.unopened_records() +
+                             work->counts.unopened_records);
+  state.set_refused_tag_notes(state.refused_tag_notes() +
+                              work->counts.refused_tag_notes);
+  RETURN_IF_ERROR(PutChanges(next, work));
+  state.set_position(next);
   work->batch.Put(Family::kMeta, std::string(kStateKey),
-                  work->state.SerializeAsString());
+                  state.SerializeAsString());
   return options_.store->Write(work->batch);
+}
+
+absl::Status IndexBuilder::PutChanges(log::Position next, Work* work) {
+  if (work->touched.empty()) return absl::OkStatus();
+  ChangeRow change;
+  change.time_us = absl::ToUnixMicros(options_.clock->Now());
+  change.sessions = std::move(work->touched);
+  std::sort(change.sessions.begin(), change.sessions.end());
+  change.sessions.erase(
+      std::unique(change.sessions.begin(), change.sessions.end()),
+      change.sessions.end());
+  work->batch.Put(Family::kChanges, ChangesKey(next), PackChange(change));
+  return TrimChanges(change.time_us, work);
+}
+
+absl::Status IndexBuilder::TrimChanges(int64_t now_us, Work* work) {
+  const int64_t kept_us =
+      now_us - absl::ToInt64Microseconds(limits::kChangesKept);
+  if (oldest_change_us_ > kept_us) return absl::OkStatus();
+  // From where on there are any: what was forgotten needn't be passed over.
+  const std::string from = ChangesKey(work->state.changes_from());
+  const auto rows =
+      work->view->snapshot().NewIterator(Family::kChanges, from, "");
+  size_t trimmed = 0;
+  oldest_change_us_ = now_us;
+  for (rows->Seek(from); rows->Valid(); rows->Next()) {
+    ASSIGN_OR_RETURN(const ChangeRow row, UnpackChange(rows->value()));
+    if (row.time_us > kept_us || trimmed == kTrimmedPerBatch) {
+      oldest_change_us_ = row.time_us;
+      break;
+    }
+    ++trimmed;
+    work->state.set_changes_from(ReadBigEndian64(rows->key()));
+    work->batch.Delete(Family::kChanges, std::string(rows->key()));
+  }
+  return rows->status();
 }
 
 absl::StatusOr<SessionState*> IndexBuilder::FindSession(
     const base::Uuid& session, Work* work) {
-  if (SessionState* known = sessions_.Find(session)) {
-    work->changed.insert(session);
-    return known;
+  const auto changed = work->changed.find(session);
+  if (changed != work->changed.end()) return changed->second;
+  SessionState* known = sessions_.Find(session);
+  if (known == nullptr) {
+    ASSIGN_OR_RETURN(std::optional<SessionState> loaded,
+                     SessionState::Load(*work->view, session));
+    if (!loaded.has_value()) return nullptr;
+    known = sessions_.Insert(session, *std::move(loaded));
   }
-  ASSIGN_OR_RETURN(std::optional<SessionState> loaded,
-                   SessionState::Load(*work->view, session));
-  if (!loaded.has_value()) return nullptr;
-  work->changed.insert(session);
-  return sessions_.Insert(session, *std::move(loaded));
+  work->changed[session] = known;
+  return known;
 }
 
 absl::StatusOr<SessionState*> IndexBuilder::MakeSession(
     const base::Uuid& session, int64_t start_time_us, log::Position position,
     Work* work) {
-  work->state.set_sessions(work->state.sessions() + 1);
-  work->changed.insert(session);
-  return sessions_.Insert(session, SessionState(options_.index_keys, session,
-                                                start_time_us, position));
-}
-
-template <typename Header>
-absl::StatusOr<SessionState*> IndexBuilder::ParseAndFind(
-    const StoredRecord& record, Header* header, Work* work) {
-  absl::StatusOr<base::Uuid> id = absl::InvalidArgumentError("");
-  if (header->ParseFromString(record.header)) {
-    id = base::Uuid::FromBytes(header->session_id());
-  }
-  if (!id.ok()) {
+  const uint32_t second = SessionNumber::SecondOf(start_time_us);
+  ASSIGN_OR_RETURN(const std::optional<SessionNumber> number,
+                   work->turns->Next(second));
+  if (!number.has_value()) {
     work->state.set_unreadable_headers(work->state.unreadable_headers() + 1);
     return nullptr;
   }
-  ASSIGN_OR_RETURN(SessionState * session, FindSession(*id, work));
-  if (session != nullptr) return session;
-  // Its opening was lost to damage: better found at about its time than never.
-  ASSIGN_OR_RETURN(session, MakeSession(*id, header->record_time_us(),
-                                        record.position, work));
-  session->MarkOpeningLost();
-  return session;
-}
-
-template <typename Message>
-bool IndexBuilder::OpenBody(const SessionState& session, uint64_t epoch,
-                            uint32_t segment, const StoredRecord& record,
-                            Message* message, Work* work) {
-  bool found = false;
-  const uint64_t key_position = KeyPositionOf(session.row(), epoch, &found);
-  const absl::StatusOr<base::Uuid> id =
-      base::Uuid::FromBytes(session.row().session_id());
-  if (found && id.ok()) {
-    const absl::StatusOr<std::string> plain =
-        openers_.OpenMetadata(*id, epoch, key_position, segment, record);
-    if (plain.ok() && message->ParseFromString(*plain)) return true;
-  }
-  work->state.set_unopened_records(work->state.unopened_records() + 1);
-  return false;
+  work->state.set_sessions(work->state.sessions() + 1);
+  work->state.set_max_displacement_s(
+      std::max(work->state.max_displacement_s(), number->second() - second));
+  SessionState* const made =
+      sessions_.Insert(session, SessionState(options_.index_keys, session,
+                                             *number, start_time_us, position));
+  work->changed[session] = made;
+  work->touched.push_back(*number);
+  return made;
 }
 
 absl::Status IndexBuilder::AddToDictionary(const stored::v1::NoteList& list,
@@ -283,6 +299,7 @@ absl::Status IndexBuilder::ApplySnapshot(const StoredRecord& record,
     if (session == nullptr) {
       ASSIGN_OR_RETURN(session, MakeSession(*id, open.start_time_us(),
                                             record.position, work));
+      if (session == nullptr) continue;
       session->MarkOpeningLost();
     }
     session->AddEpoch(open.epoch(), open.key_position());
@@ -311,134 +328,32 @@ absl::Status IndexBuilder::ApplyKeysChanged(const StoredRecord& record,
 }
 
 absl::Status IndexBuilder::ApplyRecord(const StoredRecord& record, Work* work) {
-  switch (record.type) {
-    case RecordType::kSessionOpened: {
-      stored::v1::SessionOpened opened;
-      absl::StatusOr<base::Uuid> id = absl::InvalidArgumentError("");
-      if (opened.ParseFromString(record.header)) {
-        id = base::Uuid::FromBytes(opened.session_id());
-      }
-      if (!id.ok()) {
-        work->state.set_unreadable_headers(work->state.unreadable_headers() +
-                                           1);
-        return absl::OkStatus();
-      }
-      ASSIGN_OR_RETURN(SessionState * session, FindSession(*id, work));
-      if (session == nullptr) {
-        ASSIGN_OR_RETURN(session, MakeSession(*id, opened.start_time_us(),
-                                              record.position, work));
-      }
-      session->ApplyOpened(opened);
-      session->NoteRecord(record.type, record.position);
-      return absl::OkStatus();
-    }
-    case RecordType::kSpanStarted: {
-      stored::v1::SpanStarted span;
-      ASSIGN_OR_RETURN(SessionState* const session,
-                       ParseAndFind(record, &span, work));
-      if (session == nullptr) return absl::OkStatus();
-      session->NoteRecord(record.type, record.position);
-      stored::v1::SpanDescription description;
-      const bool opened = OpenBody(*session, span.epoch(), span.segment(),
-                                   record, &description, work);
-      session->ApplySpan(span, opened ? &description : nullptr, record.position,
-                         &work->batch);
-      return absl::OkStatus();
-    }
-    case RecordType::kChunk: {
-      stored::v1::Chunk chunk;
-      ASSIGN_OR_RETURN(SessionState* const session,
-                       ParseAndFind(record, &chunk, work));
-      if (session != nullptr) session->ApplyChunk(chunk, record, &work->batch);
-      return absl::OkStatus();
-    }
-    case RecordType::kNotes: {
-      stored::v1::Notes notes;
-      ASSIGN_OR_RETURN(SessionState* const session,
-                       ParseAndFind(record, &notes, work));
-      if (session == nullptr) return absl::OkStatus();
-      session->NoteRecord(record.type, record.position);
-      stored::v1::NoteList list;
-      const uint32_t refused = session->row().refused_tag_notes();
-      const bool opened = OpenBody(*session, notes.epoch(), notes.segment(),
-                                   record, &list, work);
-      session->ApplyNotes(notes, opened ? &list : nullptr, record.position,
-                          &work->batch);
-      work->state.set_refused_tag_notes(work->state.refused_tag_notes() +
-                                        session->row().refused_tag_notes() -
-                                        refused);
-      return AddToDictionary(list, work);
-    }
-    case RecordType::kAttachmentPart: {
-      stored::v1::AttachmentPart part;
-      ASSIGN_OR_RETURN(SessionState* const session,
-                       ParseAndFind(record, &part, work));
-      if (session != nullptr) {
-        session->NoteRecord(record.type, record.position);
-        session->ApplyAttachmentPart(part, record.position, &work->batch);
-      }
-      return absl::OkStatus();
-    }
-    case RecordType::kSegment: {
-      stored::v1::Segment segment;
-      ASSIGN_OR_RETURN(SessionState* const session,
-                       ParseAndFind(record, &segment, work));
-      if (session != nullptr &&
-          session->ApplySegment(segment, record.position)) {
-        work->state.set_segments(work->state.segments() + 1);
-      }
-      return absl::OkStatus();
-    }
-    case RecordType::kSessionClosed: {
-      stored::v1::SessionClosed closed;
-      ASSIGN_OR_RETURN(SessionState* const session,
-                       ParseAndFind(record, &closed, work));
-      if (session != nullptr) {
-        session->ApplyClosed(closed, record.position, &work->batch);
-      }
-      return absl::OkStatus();
-    }
-    case RecordType::kStateChanged: {
-      stored::v1::StateChanged changed;
-      ASSIGN_OR_RETURN(SessionState* const session,
-                       ParseAndFind(record, &changed, work));
-      if (session != nullptr) {
-        session->NoteRecord(record.type, record.position);
-        session->ApplyStateChanged(changed, record.position, &work->batch);
-      }
-      return absl::OkStatus();
-    }
-    case RecordType::kClockChanged: {
-      stored::v1::ClockChanged changed;
-      ASSIGN_OR_RETURN(SessionState* const session,
-                       ParseAndFind(record, &changed, work));
-      if (session != nullptr) {
-        session->NoteRecord(record.type, record.position);
-        session->ApplyClockChanged(changed, record.position, &work->batch);
-      }
-      return absl::OkStatus();
-    }
-    case RecordType::kSourceDigest: {
-      stored::v1::SourceDigest digest;
-      ASSIGN_OR_RETURN(SessionState* const session,
-                       ParseAndFind(record, &digest, work));
-      if (session != nullptr) {
-        session->ApplySourceDigest(digest);
-        session->NoteRecord(record.type, record.position);
-      }
-      return absl::OkStatus();
-    }
-    case RecordType::kSnapshot:
-      return ApplySnapshot(record, work);
-    case RecordType::kKeysChanged:
-      return ApplyKeysChanged(record, work);
-    case RecordType::kVolumeHeader:
-    case RecordType::kAccess:
-    case RecordType::kKeyWraps:
-      return absl::OkStatus();
+  if (record.type == RecordType::kSnapshot) return ApplySnapshot(record, work);
+  if (record.type == RecordType::kKeysChanged) {
+    return ApplyKeysChanged(record, work);
   }
-  // A type that a later program writes.
-  return absl::OkStatus();
+  if (!IsOfSession(record.type)) return absl::OkStatus();
+  const std::optional<SessionRecord> parsed = ParseSessionRecord(record);
+  if (!parsed.has_value()) {
+    work->state.set_unreadable_headers(work->state.unreadable_headers() + 1);
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(SessionState * session, FindSession(parsed->session, work));
+  if (session == nullptr) {
+    ASSIGN_OR_RETURN(session,
+                     MakeSession(parsed->session, parsed->start_time_us,
+                                 record.position, work));
+    if (session == nullptr) return absl::OkStatus();
+    // Its opening was lost to damage.
+    if (!parsed->opens) session->MarkOpeningLost();
+  }
+  work->touched.push_back(session->number());
+  absl::Status dictionary;
+  ApplySessionRecord(*parsed, record, &openers_, session, &work->sink,
+                     &work->counts, [&](const stored::v1::NoteList& list) {
+                       dictionary = AddToDictionary(list, work);
+                     });
+  return dictionary;
 }
 
 }  // namespace diptych::indexer

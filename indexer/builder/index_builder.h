@@ -8,10 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "archiver/base/clock.h"
 #include "archiver/base/ids.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/record.h"
@@ -19,9 +21,13 @@
 #include "archiver/seal/key_file.h"
 #include "indexer/builder/lru_cache.h"
 #include "indexer/builder/opener_cache.h"
+#include "indexer/builder/session_record.h"
 #include "indexer/builder/session_state.h"
+#include "indexer/builder/turn_allocator.h"
+#include "indexer/store/batch_sink.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/index_view.h"
+#include "indexer/store/session_number.h"
 #include "proto/stored/v1/index_rows.pb.h"
 
 namespace diptych::indexer {
@@ -38,6 +44,7 @@ class IndexBuilder {
     const log::LogReader* key_store = nullptr;
     // Who the index is: keys that open metadata.
     std::vector<seal::KeyPair> recipient_keys;
+    base::Clock* clock = base::Clock::Real();
   };
 
   // FAILED_PRECONDITION, asking for a rebuild, if the last record that the
@@ -62,9 +69,15 @@ class IndexBuilder {
   // What one call of Apply gathers.
   struct Work {
     IndexBatch batch;
+    BatchSink sink{&batch};
     stored::v1::IndexState state;
-    std::set<base::Uuid> changed;
+    RecordCounts counts;
+    // Sessions at hand that are not as the store has them.
+    absl::flat_hash_map<base::Uuid, SessionState*> changed;
+    // Those of them that may be found otherwise than before.
+    std::vector<SessionNumber> touched;
     std::unique_ptr<IndexView> view;
+    std::unique_ptr<TurnAllocator> turns;
   };
 
   explicit IndexBuilder(Options options);
@@ -78,23 +91,18 @@ class IndexBuilder {
   absl::Status ApplySnapshot(const log::StoredRecord& record, Work* work);
   absl::Status ApplyKeysChanged(const log::StoredRecord& record, Work* work);
 
-  // The session, as it is after the records so far. If it is not known and
-  // `start_time_us` says when it began, it is made; otherwise nullptr.
+  // The session, as it is after the records so far; nullptr if it is not known.
   absl::StatusOr<SessionState*> FindSession(const base::Uuid& session,
                                             Work* work);
+  // REQUIRES: it is not known. nullptr, and counted, if no number is left for
+  // it.
   absl::StatusOr<SessionState*> MakeSession(const base::Uuid& session,
                                             int64_t start_time_us,
                                             log::Position position, Work* work);
-  // Parses a header with a session id; nullptr (and counted) if it is not one.
-  // A session whose opening was lost gets a guessed start.
-  template <typename Header>
-  absl::StatusOr<SessionState*> ParseAndFind(const log::StoredRecord& record,
-                                             Header* header, Work* work);
-  // The opened body, or nullopt (and counted).
-  template <typename Message>
-  bool OpenBody(const SessionState& session, uint64_t epoch, uint32_t segment,
-                const log::StoredRecord& record, Message* message, Work* work);
   absl::Status AddToDictionary(const stored::v1::NoteList& list, Work* work);
+  // Notes which sessions the batch has touched, and forgets what is too old.
+  absl::Status PutChanges(log::Position next, Work* work);
+  absl::Status TrimChanges(int64_t now_us, Work* work);
 
   const Options options_;
   OpenerCache openers_;
@@ -103,6 +111,8 @@ class IndexBuilder {
   // Tokens of values per tag key that the dictionary has, up to one over its
   // limit.
   std::map<std::string, std::set<std::string>> dictionary_;
+  // When the oldest row of changes was written; none is older than that.
+  int64_t oldest_change_us_ = 0;
 };
 
 }  // namespace diptych::indexer

@@ -4,12 +4,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <utility>
-#include <vector>
 
 #include <google/protobuf/message_lite.h>
 
@@ -23,11 +20,11 @@
 #include "archiver/log/record.h"
 #include "archiver/seal/index_keys.h"
 #include "indexer/builder/note_ranges.h"
-#include "indexer/store/index_store.h"
 #include "indexer/store/index_view.h"
 #include "indexer/store/keys.h"
 #include "indexer/store/record_list.h"
-#include "indexer/store/session_tags.h"
+#include "indexer/store/row_sink.h"
+#include "indexer/store/session_number.h"
 #include "proto/stored/v1/index_rows.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
@@ -39,13 +36,6 @@ using stored::v1::SegmentRow;
 constexpr uint32_t kAdd = 1;
 constexpr uint32_t kRemove = 3;
 constexpr absl::string_view kEventKey = "event";
-
-template <size_t kSize>
-std::array<char, kSize> ToArray(absl::string_view bytes) {
-  std::array<char, kSize> array = {};
-  std::copy_n(bytes.begin(), std::min(kSize, bytes.size()), array.begin());
-  return array;
-}
 
 absl::string_view SideWord(stored::v1::Side side) {
   return side == stored::v1::SIDE_RESIDENT ? "resident" : "clerk";
@@ -70,26 +60,50 @@ int64_t OffsetAt_us(const stored::v1::ClockChanged& clock, int64_t raw_us) {
 }  // namespace
 
 SessionState::SessionState(const seal::IndexKeys* keys,
-                           const base::Uuid& session, int64_t start_time_us,
-                           log::Position opened_position)
-    : keys_(keys), session_(session) {
+                           const base::Uuid& session, SessionNumber number)
+    : keys_(keys),
+      session_(session),
+      number_(number),
+      plan_(keys, session, number) {}
+
+SessionState::SessionState(const seal::IndexKeys* keys,
+                           const base::Uuid& session, SessionNumber number,
+                           int64_t start_time_us, log::Position opened_position)
+    : SessionState(keys, session, number) {
   row_.set_session_id(std::string(session.bytes()));
   row_.set_start_time_us(start_time_us);
   row_.set_opened_position(opened_position);
+  row_.set_number(number.value());
+  AddPastState(opened_position);
 }
 
 absl::StatusOr<std::optional<SessionState>> SessionState::Load(
     const IndexView& view, const base::Uuid& session) {
   ASSIGN_OR_RETURN(auto row, view.Session(session));
   if (!row.has_value()) return std::nullopt;
-  SessionState state(&view.keys());
-  state.session_ = session;
+  SessionState state(&view.keys(), session,
+                     SessionNumber::FromValue(row->number()));
   state.row_ = *std::move(row);
-  ASSIGN_OR_RETURN(state.segments_, view.Segments(session));
   for (const auto& note : state.row_.tag_notes()) state.CountTagNote(note);
-  state.posted_ = state.MakePlan();
-  state.plan_changed_ = false;
+  RETURN_IF_ERROR(state.plan_.Load(view, state.row_));
+  state.known_ = true;
   return state;
+}
+
+void SessionState::AddPastState(log::Position position) {
+  auto* states = row_.mutable_past_states();
+  if (!states->empty() && states->rbegin()->closed() == row_.closed() &&
+      states->rbegin()->state() == row_.state()) {
+    return;
+  }
+  stored::v1::PastState* state = states->Add();
+  state->set_position(position);
+  state->set_closed(row_.closed());
+  state->set_state(row_.state());
+  // The first stays: before it there was no session.
+  if (states->size() > limits::kMaxPastStates) {
+    states->erase(states->begin() + 1);
+  }
 }
 
 void SessionState::AddEpoch(uint64_t epoch, log::Position key_position) {
@@ -110,9 +124,10 @@ bool SessionState::MoveKeys(uint64_t epoch, log::Position key_position) {
   return false;
 }
 
-void SessionState::ApplyOpened(const stored::v1::SessionOpened& opened) {
+void SessionState::ApplyOpened(const stored::v1::SessionOpened& opened,
+                               log::Position position) {
   AddEpoch(opened.epoch(), opened.key_position());
-  if (row_.closed() != stored::v1::CLOSE_REASON_UNSPECIFIED) {
+  if (closed()) {
     row_.clear_closed();
     row_.clear_closed_time_us();
     row_.clear_closed_position();
@@ -120,7 +135,8 @@ void SessionState::ApplyOpened(const stored::v1::SessionOpened& opened) {
     row_.clear_closed_gaps();
     row_.clear_state();
     row_.clear_clocks();
-    plan_changed_ = true;
+    plan_.MarkRowChanged();
+    AddPastState(position);
   }
 }
 
@@ -141,28 +157,28 @@ stored::v1::SideRow* SessionState::MutableSide(stored::v1::Side side) {
 
 void SessionState::PutDetail(DetailKind kind, uint32_t number,
                              const google::protobuf::MessageLite& row,
-                             IndexBatch* batch) {
+                             RowSink* sink) {
   std::string key = DetailKey(session_, kind, number);
   std::string sealed = keys_->SealRow(RowContext(Family::kDetails, key),
                                       row.SerializeAsString());
-  batch->Put(Family::kDetails, std::move(key), std::move(sealed));
+  sink->Put(Family::kDetails, std::move(key), std::move(sealed));
 }
 
 void SessionState::PutNextDetail(DetailKind kind,
                                  const google::protobuf::MessageLite& row,
-                                 IndexBatch* batch) {
-  PutDetail(kind, row_.next_detail(), row, batch);
+                                 RowSink* sink) {
+  PutDetail(kind, row_.next_detail(), row, sink);
   row_.set_next_detail(row_.next_detail() + 1);
 }
 
 void SessionState::AddOwnEvent(const stored::v1::EventRow& row,
-                               log::Position position, IndexBatch* batch) {
+                               log::Position position, RowSink* sink) {
   AddEventTag(row.event().type(), row.at_us(), position);
-  PutNextDetail(DetailKind::kEvent, row, batch);
+  PutNextDetail(DetailKind::kEvent, row, sink);
 }
 
 void SessionState::AddSilence(const stored::v1::Gap& gap,
-                              log::Position position, IndexBatch* batch) {
+                              log::Position position, RowSink* sink) {
   if (gap.track_id() == 0) return;
   stored::v1::EventRow row;
   row.set_at_us(gap.start_us());
@@ -174,12 +190,12 @@ void SessionState::AddSilence(const stored::v1::Gap& gap,
       absl::StrFormat("%.3f",
                       static_cast<double>(gap.end_us() - gap.start_us()) / 1e6),
       &row);
-  AddOwnEvent(row, position, batch);
+  AddOwnEvent(row, position, sink);
 }
 
 void SessionState::ApplySpan(const stored::v1::SpanStarted& span,
                              const stored::v1::SpanDescription* description,
-                             log::Position position, IndexBatch* batch) {
+                             log::Position position, RowSink* sink) {
   stored::v1::SpanRow row;
   row.set_span(span.span());
   row.set_epoch(span.epoch());
@@ -191,12 +207,11 @@ void SessionState::ApplySpan(const stored::v1::SpanStarted& span,
     row.set_start_us(description->start_us());
     *row.mutable_tracks() = description->tracks();
   }
-  PutDetail(DetailKind::kSpan, span.span(), row, batch);
+  PutDetail(DetailKind::kSpan, span.span(), row, sink);
 }
 
 void SessionState::ApplyChunk(const stored::v1::Chunk& chunk,
-                              const log::StoredRecord& record,
-                              IndexBatch* batch) {
+                              const log::StoredRecord& record, RowSink* sink) {
   stored::v1::ChunkRow row;
   row.set_chunk(chunk.chunk());
   row.set_span(chunk.span());
@@ -216,8 +231,7 @@ void SessionState::ApplyChunk(const stored::v1::Chunk& chunk,
     numbers->set_first_sequence(side.first_sequence());
     numbers->set_last_sequence(side.last_sequence());
   }
-  batch->Put(Family::kChunks, NumberedKey(session_, chunk.chunk()),
-             row.SerializeAsString());
+  sink->AddChunk(session_, row);
 
   uint64_t payload_bytes = 0;
   for (const auto& side : chunk.sides()) {
@@ -248,8 +262,8 @@ void SessionState::ApplyChunk(const stored::v1::Chunk& chunk,
   }
   pending->set_payload_bytes(pending->payload_bytes() + payload_bytes);
   for (const auto& gap : chunk.gaps()) {
-    PutNextDetail(DetailKind::kGap, gap, batch);
-    AddSilence(gap, record.position, batch);
+    PutNextDetail(DetailKind::kGap, gap, sink);
+    AddSilence(gap, record.position, sink);
   }
 }
 
@@ -289,7 +303,7 @@ void SessionState::AddTagNote(const stored::v1::TagUpdate& update,
   note->set_at_us(at_us);
   note->set_position(position);
   CountTagNote(*note);
-  plan_changed_ = true;
+  plan_.MarkRowChanged();
 }
 
 void SessionState::AddEventTag(const std::string& type, int64_t at_us,
@@ -305,7 +319,7 @@ void SessionState::AddEventTag(const std::string& type, int64_t at_us,
 
 void SessionState::ApplyNotes(const stored::v1::Notes& notes,
                               const stored::v1::NoteList* list,
-                              log::Position position, IndexBatch* batch) {
+                              log::Position position, RowSink* sink) {
   if (list == nullptr) {
     MarkNotes(notes.side(), notes.first_note(), notes.last_note());
     row_.set_unopened_records(row_.unopened_records() + 1);
@@ -323,7 +337,7 @@ void SessionState::ApplyNotes(const stored::v1::Notes& notes,
         row.set_at_us(note.at_us());
         row.set_side(notes.side());
         *row.mutable_event() = event;
-        PutNextDetail(DetailKind::kEvent, row, batch);
+        PutNextDetail(DetailKind::kEvent, row, sink);
         AddEventTag(event.type(), note.at_us(), position);
         if (event.attachment_id() != 0) {
           stored::v1::AttachmentRow attachment;
@@ -331,12 +345,12 @@ void SessionState::ApplyNotes(const stored::v1::Notes& notes,
           attachment.set_size_bytes(event.attachment_bytes());
           attachment.set_media_type(event.attachment_media_type());
           PutDetail(DetailKind::kAttachment, event.attachment_id(), attachment,
-                    batch);
+                    sink);
         }
         break;
       }
       case stored::v1::Note::kClockAnchor:
-        PutNextDetail(DetailKind::kClockAnchor, note.clock_anchor(), batch);
+        PutNextDetail(DetailKind::kClockAnchor, note.clock_anchor(), sink);
         break;
       case stored::v1::Note::KIND_NOT_SET:
         break;
@@ -345,8 +359,7 @@ void SessionState::ApplyNotes(const stored::v1::Notes& notes,
 }
 
 void SessionState::ApplyAttachmentPart(const stored::v1::AttachmentPart& part,
-                                       log::Position position,
-                                       IndexBatch* batch) {
+                                       log::Position position, RowSink* sink) {
   if (!MarkNotes(part.side(), part.note(), part.note())) return;
   stored::v1::AttachmentPartRow row;
   row.set_offset(part.offset());
@@ -357,7 +370,7 @@ void SessionState::ApplyAttachmentPart(const stored::v1::AttachmentPart& part,
       AttachmentPartKey(session_, part.attachment_id(), part.offset());
   std::string sealed = keys_->SealRow(RowContext(Family::kDetails, key),
                                       row.SerializeAsString());
-  batch->Put(Family::kDetails, std::move(key), std::move(sealed));
+  sink->Put(Family::kDetails, std::move(key), std::move(sealed));
 }
 
 void SessionState::ApplySourceDigest(const stored::v1::SourceDigest& digest) {
@@ -366,12 +379,6 @@ void SessionState::ApplySourceDigest(const stored::v1::SourceDigest& digest) {
 
 bool SessionState::ApplySegment(const stored::v1::Segment& segment,
                                 log::Position position) {
-  const auto place = std::lower_bound(
-      segments_.begin(), segments_.end(), segment.segment(),
-      [](const SegmentRow& row, uint32_t n) { return row.segment() < n; });
-  if (place != segments_.end() && place->segment() == segment.segment()) {
-    return false;
-  }
   SegmentRow row;
   row.set_segment(segment.segment());
   row.set_span(segment.span());
@@ -383,32 +390,29 @@ bool SessionState::ApplySegment(const stored::v1::Segment& segment,
   row.set_end_us(segment.end_us());
   row.set_chunks(static_cast<uint32_t>(segment.chunks_size()));
   *row.mutable_tracks_without_key_frame() = segment.tracks_without_key_frame();
-  row.mutable_records()->Swap(row_.mutable_unnamed_records());
+  *row.mutable_records() = row_.unnamed_records();
+  const auto pending = std::find_if(
+      row_.pending_segments().begin(), row_.pending_segments().end(),
+      [&](const auto& known) { return known.segment() == segment.segment(); });
+  const bool counted = pending != row_.pending_segments().end();
+  if (counted) row.set_payload_bytes(pending->payload_bytes());
+  if (!plan_.AddSegment(std::move(row))) return false;
+  if (counted) row_.mutable_pending_segments()->erase(pending);
   row_.clear_unnamed_records();
-  auto* pending = row_.mutable_pending_segments();
-  for (auto it = pending->begin(); it != pending->end(); ++it) {
-    if (it->segment() != segment.segment()) continue;
-    row.set_payload_bytes(it->payload_bytes());
-    pending->erase(it);
-    break;
-  }
-  segments_.insert(place, std::move(row));
-  new_segments_.insert(segment.segment());
-  row_.set_segments(static_cast<uint32_t>(segments_.size()));
-  plan_changed_ = true;
+  row_.set_segments(plan_.segments());
   return true;
 }
 
 void SessionState::ApplyStateChanged(const stored::v1::StateChanged& changed,
-                                     log::Position position,
-                                     IndexBatch* batch) {
+                                     log::Position position, RowSink* sink) {
   row_.set_state(changed.state());
-  PutNextDetail(DetailKind::kStateChange, changed, batch);
+  AddPastState(position);
+  PutNextDetail(DetailKind::kStateChange, changed, sink);
   stored::v1::EventRow row;
   row.set_at_us(changed.at_us());
   if (changed.state() == stored::v1::SESSION_STATE_RECOVERED) {
     row.mutable_event()->set_type("session_recovered");
-    AddOwnEvent(row, position, batch);
+    AddOwnEvent(row, position, sink);
     return;
   }
   if (changed.state() != stored::v1::SESSION_STATE_DEGRADED) return;
@@ -421,13 +425,12 @@ void SessionState::ApplyStateChanged(const stored::v1::StateChanged& changed,
                  trouble.trouble() == stored::v1::TROUBLE_MISSING ? "missing"
                                                                   : "stalled",
                  &of_side);
-    AddOwnEvent(of_side, position, batch);
+    AddOwnEvent(of_side, position, sink);
   }
 }
 
 void SessionState::ApplyClockChanged(const stored::v1::ClockChanged& changed,
-                                     log::Position position,
-                                     IndexBatch* batch) {
+                                     log::Position position, RowSink* sink) {
   stored::v1::ClockChanged* known = nullptr;
   for (auto& clock : *row_.mutable_clocks()) {
     if (clock.track_id() == changed.track_id()) known = &clock;
@@ -438,7 +441,7 @@ void SessionState::ApplyClockChanged(const stored::v1::ClockChanged& changed,
       known->rate_ppb() == changed.rate_ppb()) {
     return;
   }
-  PutNextDetail(DetailKind::kClockChange, changed, batch);
+  PutNextDetail(DetailKind::kClockChange, changed, sink);
   // Without a record session time is raw time.
   const int64_t before_us =
       known == nullptr ? 0 : OffsetAt_us(*known, changed.raw_from_us());
@@ -458,131 +461,30 @@ void SessionState::ApplyClockChanged(const stored::v1::ClockChanged& changed,
       absl::StrCat((before_us - changed.offset_us() - changed.residual_us()) /
                    1000),
       &row);
-  AddOwnEvent(row, position, batch);
+  AddOwnEvent(row, position, sink);
 }
 
 void SessionState::ApplyClosed(const stored::v1::SessionClosed& closed,
-                               log::Position position, IndexBatch* batch) {
+                               log::Position position, RowSink* sink) {
   *row_.mutable_closed_gaps() = closed.gaps();
-  for (const auto& gap : closed.gaps()) AddSilence(gap, position, batch);
+  for (const auto& gap : closed.gaps()) AddSilence(gap, position, sink);
   row_.set_closed(closed.reason());
   row_.set_closed_time_us(closed.record_time_us());
   row_.set_closed_position(position);
   *row_.mutable_closed_sides() = closed.sides();
-  plan_changed_ = true;
+  plan_.MarkRowChanged();
+  AddPastState(position);
 }
 
-std::vector<SessionState::Posting> SessionState::MakePostings(
-    const std::vector<RunPlan>& runs, const std::vector<TagSpan>& tags) const {
-  constexpr size_t kBytes = seal::IndexKeys::kToken_bytes;
-  std::vector<Token> tokens;
-  std::map<absl::string_view, Token> key_tokens;
-  tokens.reserve(tags.size());
-  for (const TagSpan& tag : tags) {
-    tokens.push_back(ToArray<kBytes>(keys_->Token(tag.key, tag.value)));
-    if (!key_tokens.contains(tag.key)) {
-      key_tokens[tag.key] = ToArray<kBytes>(keys_->Token(tag.key, ""));
-    }
-  }
-  const Token universal = ToArray<kBytes>(UniversalToken(*keys_));
-  std::vector<Posting> postings;
-  for (uint32_t i = 0; i < runs.size(); ++i) {
-    const RunPlan& run = runs[i];
-    postings.push_back({i, universal, run.position});
-    for (const size_t tag : run.tags) {
-      const log::Position position =
-          std::max<log::Position>(run.position, tags[tag].position);
-      postings.push_back({i, tokens[tag], position});
-      postings.push_back({i, key_tokens[tags[tag].key], position});
-    }
-  }
-  std::sort(postings.begin(), postings.end());
-  // A key with several values is there since the first of them.
-  postings.erase(std::unique(postings.begin(), postings.end(),
-                             [](const Posting& a, const Posting& b) {
-                               return a.SamePlace(b);
-                             }),
-                 postings.end());
-  return postings;
-}
-
-SessionState::Plan SessionState::MakePlan() {
-  const std::vector<TagSpan> tags = FoldTags(row_);
-  Plan plan;
-  plan.runs = PlanRuns(row_, tags, &segments_);
-  plan.postings = MakePostings(plan.runs, tags);
-  return plan;
-}
-
-void SessionState::FlushPlan(IndexBatch* batch) {
-  const std::vector<SegmentRow> before = segments_;
-  Plan plan = MakePlan();
-  for (size_t i = 0; i < segments_.size(); ++i) {
-    // Times of tags are the only thing that changes once a segment is stored.
-    if (!new_segments_.contains(segments_[i].segment()) &&
-        before[i].tags_from_us() == segments_[i].tags_from_us() &&
-        before[i].tags_to_us() == segments_[i].tags_to_us()) {
-      continue;
-    }
-    batch->Put(Family::kSegments, NumberedKey(session_, segments_[i].segment()),
-               segments_[i].SerializeAsString());
-  }
-  for (uint32_t i = 0; i < plan.runs.size(); ++i) {
-    const RunPlan& run = plan.runs[i];
-    if (i < posted_.runs.size() && posted_.runs[i].segments == run.segments) {
-      continue;
-    }
-    stored::v1::RunRow row;
-    for (const RunPlan::Range& range : run.segments) {
-      stored::v1::SegmentRange* added = row.add_segments();
-      added->set_first(range.first);
-      added->set_last(range.last);
-    }
-    batch->Put(Family::kRuns, NumberedKey(session_, i),
-               row.SerializeAsString());
-  }
-  for (size_t i = plan.runs.size(); i < posted_.runs.size(); ++i) {
-    batch->Delete(Family::kRuns,
-                  NumberedKey(session_, static_cast<uint32_t>(i)));
-  }
-  const auto key = [&](const Posting& posting) {
-    return PostingKey(
-        absl::string_view(posting.token.data(), posting.token.size()),
-        DocId(row_.start_time_us(), session_, posting.run));
-  };
-  // Both are sorted by place.
-  auto old = posted_.postings.begin();
-  const auto before_posting = [](const Posting& a, const Posting& b) {
-    return std::tie(a.run, a.token) < std::tie(b.run, b.token);
-  };
-  for (const Posting& posting : plan.postings) {
-    for (; old != posted_.postings.end() && before_posting(*old, posting);
-         ++old) {
-      batch->Delete(Family::kPostings, key(*old));
-    }
-    if (old != posted_.postings.end() && old->SamePlace(posting)) {
-      const bool same = old->position == posting.position;
-      ++old;
-      if (same) continue;
-    }
-    batch->Put(Family::kPostings, key(posting),
-               EncodePosition(posting.position));
-  }
-  for (; old != posted_.postings.end(); ++old) {
-    batch->Delete(Family::kPostings, key(*old));
-  }
-  new_segments_.clear();
-  row_.set_runs(static_cast<uint32_t>(plan.runs.size()));
-  posted_ = std::move(plan);
-}
-
-void SessionState::Flush(IndexBatch* batch) {
-  if (plan_changed_) FlushPlan(batch);
-  plan_changed_ = false;
-  std::string key = SessionKey(session_);
+void SessionState::Flush(RowSink* sink) {
+  plan_.Flush(row_, sink);
+  row_.set_runs(plan_.runs());
+  std::string key = SessionKey(number_);
+  if (!known_) sink->Put(Family::kIds, IdKey(session_), key);
+  known_ = true;
   std::string sealed = keys_->SealRow(RowContext(Family::kSessions, key),
                                       row_.SerializeAsString());
-  batch->Put(Family::kSessions, std::move(key), std::move(sealed));
+  sink->Put(Family::kSessions, std::move(key), std::move(sealed));
 }
 
 }  // namespace diptych::indexer

@@ -138,6 +138,19 @@ absl::StatusOr<std::optional<SessionRow>> IndexView::SessionAt(
   return row;
 }
 
+absl::StatusOr<uint32_t> IndexView::TurnsTaken(uint32_t second) const {
+  const std::string first = SessionKey(SessionNumber(second, 0));
+  const std::string last = SessionKey(SessionNumber(second, 0xffff));
+  const auto rows =
+      snapshot_->NewIterator(Family::kSessions, first, PrefixEnd(last));
+  rows->SeekForPrev(last);
+  if (!rows->Valid()) {
+    RETURN_IF_ERROR(rows->status());
+    return 0;
+  }
+  return uint32_t{ReadSessionNumber(rows->key()).turn()} + 1;
+}
+
 absl::StatusOr<std::vector<std::pair<uint32_t, std::string>>>
 IndexView::SegmentPacks(SessionNumber session, uint32_t first_group,
                         uint32_t last_group) const {

@@ -67,6 +67,8 @@ class IndexView {
       const base::Uuid& session) const;
   absl::StatusOr<std::optional<stored::v1::SessionRow>> SessionAt(
       SessionNumber session) const;
+  // How many turns of a second are taken.
+  absl::StatusOr<uint32_t> TurnsTaken(uint32_t second) const;
   // Those numbered first to last, in order.
   absl::StatusOr<std::vector<stored::v1::SegmentRow>> Segments(
       SessionNumber session, uint32_t first = 0,

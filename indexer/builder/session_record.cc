@@ -1,0 +1,206 @@
+#include "indexer/builder/session_record.h"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <variant>
+
+#include "absl/status/statusor.h"
+#include "archiver/base/ids.h"
+#include "archiver/log/record.h"
+#include "indexer/builder/opener_cache.h"
+#include "indexer/builder/session_state.h"
+#include "indexer/store/row_sink.h"
+#include "proto/stored/v1/index_rows.pb.h"
+#include "proto/stored/v1/records.pb.h"
+
+namespace diptych::indexer {
+namespace {
+
+using log::RecordType;
+using log::StoredRecord;
+
+template <typename Header>
+std::optional<SessionRecord> Parse(const StoredRecord& record) {
+  SessionRecord parsed;
+  Header& header = parsed.header.emplace<Header>();
+  if (!header.ParseFromString(record.header)) return std::nullopt;
+  const absl::StatusOr<base::Uuid> id =
+      base::Uuid::FromBytes(header.session_id());
+  if (!id.ok()) return std::nullopt;
+  parsed.session = *id;
+  if constexpr (std::is_same_v<Header, stored::v1::SessionOpened>) {
+    parsed.start_time_us = header.start_time_us();
+    parsed.opens = true;
+  } else {
+    parsed.start_time_us = header.record_time_us();
+  }
+  return parsed;
+}
+
+// One record on its way into its session.
+class Applier {
+ public:
+  Applier(const StoredRecord& record, OpenerCache* openers,
+          SessionState* session, RowSink* sink, RecordCounts* counts,
+          const std::function<void(const stored::v1::NoteList&)>& on_notes)
+      : record_(record),
+        openers_(openers),
+        session_(session),
+        sink_(sink),
+        counts_(counts),
+        on_notes_(on_notes) {}
+
+  void operator()(const stored::v1::SessionOpened& opened) {
+    session_->ApplyOpened(opened, record_.position);
+    NoteRecord();
+  }
+
+  void operator()(const stored::v1::SpanStarted& span) {
+    NoteRecord();
+    stored::v1::SpanDescription description;
+    const bool opened = OpenBody(span.epoch(), span.segment(), &description);
+    session_->ApplySpan(span, opened ? &description : nullptr, record_.position,
+                        sink_);
+  }
+
+  void operator()(const stored::v1::Chunk& chunk) {
+    session_->ApplyChunk(chunk, record_, sink_);
+  }
+
+  void operator()(const stored::v1::Notes& notes) {
+    NoteRecord();
+    stored::v1::NoteList list;
+    const uint32_t refused = session_->row().refused_tag_notes();
+    const bool opened = OpenBody(notes.epoch(), notes.segment(), &list);
+    session_->ApplyNotes(notes, opened ? &list : nullptr, record_.position,
+                         sink_);
+    counts_->refused_tag_notes += session_->row().refused_tag_notes() - refused;
+    if (opened) on_notes_(list);
+  }
+
+  void operator()(const stored::v1::AttachmentPart& part) {
+    NoteRecord();
+    session_->ApplyAttachmentPart(part, record_.position, sink_);
+  }
+
+  void operator()(const stored::v1::Segment& segment) {
+    if (session_->ApplySegment(segment, record_.position)) {
+      ++counts_->segments;
+    }
+  }
+
+  void operator()(const stored::v1::SessionClosed& closed) {
+    session_->ApplyClosed(closed, record_.position, sink_);
+  }
+
+  void operator()(const stored::v1::StateChanged& changed) {
+    NoteRecord();
+    session_->ApplyStateChanged(changed, record_.position, sink_);
+  }
+
+  void operator()(const stored::v1::ClockChanged& changed) {
+    NoteRecord();
+    session_->ApplyClockChanged(changed, record_.position, sink_);
+  }
+
+  void operator()(const stored::v1::SourceDigest& digest) {
+    session_->ApplySourceDigest(digest);
+    NoteRecord();
+  }
+
+ private:
+  void NoteRecord() { session_->NoteRecord(record_.type, record_.position); }
+
+  // False, and counted, if the body can't be opened or understood.
+  template <typename Message>
+  bool OpenBody(uint64_t epoch, uint32_t segment, Message* message) {
+    for (const auto& known : session_->row().epochs()) {
+      if (known.epoch() != epoch) continue;
+      const absl::StatusOr<std::string> plain = openers_->OpenMetadata(
+          session_->session(), epoch, known.key_position(), segment, record_);
+      if (plain.ok() && message->ParseFromString(*plain)) return true;
+      break;
+    }
+    ++counts_->unopened_records;
+    return false;
+  }
+
+  const StoredRecord& record_;
+  OpenerCache* const openers_;
+  SessionState* const session_;
+  RowSink* const sink_;
+  RecordCounts* const counts_;
+  const std::function<void(const stored::v1::NoteList&)>& on_notes_;
+};
+
+}  // namespace
+
+bool IsOfSession(RecordType type) {
+  switch (type) {
+    case RecordType::kSessionOpened:
+    case RecordType::kSpanStarted:
+    case RecordType::kChunk:
+    case RecordType::kNotes:
+    case RecordType::kAttachmentPart:
+    case RecordType::kSegment:
+    case RecordType::kSessionClosed:
+    case RecordType::kStateChanged:
+    case RecordType::kClockChanged:
+    case RecordType::kSourceDigest:
+      return true;
+    case RecordType::kSnapshot:
+    case RecordType::kKeysChanged:
+    case RecordType::kVolumeHeader:
+    case RecordType::kAccess:
+    case RecordType::kKeyWraps:
+      return false;
+  }
+  // A type that a later program writes.
+  return false;
+}
+
+std::optional<SessionRecord> ParseSessionRecord(const StoredRecord& record) {
+  switch (record.type) {
+    case RecordType::kSessionOpened:
+      return Parse<stored::v1::SessionOpened>(record);
+    case RecordType::kSpanStarted:
+      return Parse<stored::v1::SpanStarted>(record);
+    case RecordType::kChunk:
+      return Parse<stored::v1::Chunk>(record);
+    case RecordType::kNotes:
+      return Parse<stored::v1::Notes>(record);
+    case RecordType::kAttachmentPart:
+      return Parse<stored::v1::AttachmentPart>(record);
+    case RecordType::kSegment:
+      return Parse<stored::v1::Segment>(record);
+    case RecordType::kSessionClosed:
+      return Parse<stored::v1::SessionClosed>(record);
+    case RecordType::kStateChanged:
+      return Parse<stored::v1::StateChanged>(record);
+    case RecordType::kClockChanged:
+      return Parse<stored::v1::ClockChanged>(record);
+    case RecordType::kSourceDigest:
+      return Parse<stored::v1::SourceDigest>(record);
+    case RecordType::kSnapshot:
+    case RecordType::kKeysChanged:
+    case RecordType::kVolumeHeader:
+    case RecordType::kAccess:
+    case RecordType::kKeyWraps:
+      break;
+  }
+  return std::nullopt;
+}
+
+void ApplySessionRecord(
+    const SessionRecord& parsed, const StoredRecord& record,
+    OpenerCache* openers, SessionState* session, RowSink* sink,
+    RecordCounts* counts,
+    const std::function<void(const stored::v1::NoteList&)>& on_notes) {
+  std::visit(Applier(record, openers, session, sink, counts, on_notes),
+             parsed.header);
+}
+
+}  // namespace diptych::indexer
