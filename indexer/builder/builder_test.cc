@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -28,7 +29,11 @@
 #include "indexer/store/index_view.h"
 #include "indexer/store/keys.h"
 #include "indexer/store/media_index.h"
+#include "indexer/store/posting_cursor.h"
+#include "indexer/store/posting_list.h"
+#include "indexer/store/run_set.h"
 #include "indexer/store/session_media.h"
+#include "indexer/store/session_number.h"
 #include "proto/stored/v1/index_rows.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
@@ -88,21 +93,38 @@ class BuilderTest : public ::testing::Test {
     return IndexView(store_.get(), &archive_->index_keys());
   }
 
-  // The session's runs that are posted under key=value, in order; key alone
-  // with an empty value; both empty: all runs.
+  // The session's runs that are in the list, in order.
+  std::vector<uint32_t> RunsIn(const base::Uuid& session,
+                               const PostingList& list) {
+    const IndexView view = View();
+    const SessionNumber number = view.FindNumber(session).value().value();
+    const auto cursor = NewPostingCursor(&view.snapshot(), list,
+                                         Order::kOldestFirst, number, number);
+    std::vector<uint32_t> runs;
+    EXPECT_TRUE(cursor->status().ok()) << cursor->status();
+    if (!cursor->Valid()) return runs;
+    for (const RunSet::Range& range : cursor->runs().ranges()) {
+      for (uint32_t run = range.first; run <= range.last; ++run) {
+        runs.push_back(run);
+      }
+    }
+    return runs;
+  }
+
+  // Those that are posted under key=value; key alone with an empty value; both
+  // empty: all runs.
   std::vector<uint32_t> Runs(const base::Uuid& session, const std::string& key,
                              const std::string& value) {
+    const seal::IndexKeys& keys = archive_->index_keys();
+    if (key.empty()) return RunsIn(session, UniversalList(keys));
+    return RunsIn(session, value.empty() ? KeyList(keys, key)
+                                         : ValueList(keys, key, value));
+  }
+
+  std::optional<stored::v1::RunRow> Run(const base::Uuid& session,
+                                        uint32_t run) {
     const IndexView view = View();
-    const auto rows = view.Postings(archive_->index_keys().Token(key, value),
-                                    DocId(), DocId::Largest());
-    std::vector<uint32_t> runs;
-    for (rows->SeekForPrev(std::string(64, '\xff')); rows->Valid();
-         rows->Prev()) {
-      const DocId doc = DocId::FromBytes(rows->key().substr(16));
-      if (doc.session() == session) runs.push_back(doc.run());
-    }
-    EXPECT_TRUE(rows->status().ok());
-    return runs;
+    return view.Run(view.FindNumber(session).value().value(), run).value();
   }
 
   // Everything that the index says, sealed rows opened, to compare two of them.
@@ -110,8 +132,9 @@ class BuilderTest : public ::testing::Test {
     std::multiset<std::string> content;
     const auto snapshot = store_->NewSnapshot();
     for (const Family family :
-         {Family::kSessions, Family::kSegments, Family::kChunks, Family::kRuns,
-          Family::kDetails, Family::kPostings, Family::kDictionary}) {
+         {Family::kIds, Family::kSessions, Family::kSegments, Family::kChunks,
+          Family::kRuns, Family::kDetails, Family::kPostings,
+          Family::kDictionary}) {
       const bool sealed = family == Family::kSessions ||
                           family == Family::kDetails ||
                           family == Family::kDictionary;
@@ -200,7 +223,7 @@ TEST_F(BuilderTest, ALateNoteCutsRunsAnew) {
   EXPECT_EQ(Runs(id, "", ""), (Numbers{0, 1, 2}));
   EXPECT_EQ(Runs(id, "item", "a"), (Numbers{0, 2}));
   EXPECT_EQ(Runs(id, "item", "b"), (Numbers{1}));
-  const auto run = View().Run(id, 2).value();
+  const auto run = Run(id, 2);
   ASSERT_TRUE(run.has_value());
   ASSERT_EQ(run->segments_size(), 1);
   EXPECT_EQ(run->segments(0).first(), 2u);
@@ -210,7 +233,7 @@ TEST_F(BuilderTest, ALateNoteCutsRunsAnew) {
   CatchUp();
   EXPECT_EQ(Runs(id, "", ""), (Numbers{0}));
   EXPECT_EQ(Runs(id, "item", "b"), (Numbers{}));
-  EXPECT_FALSE(View().Run(id, 1).value().has_value());
+  EXPECT_FALSE(Run(id, 1).has_value());
 }
 
 TEST_F(BuilderTest, ARevisedValueIsForgotten) {
@@ -233,7 +256,7 @@ TEST_F(BuilderTest, ASessionWithoutSegmentsIsFound) {
   CatchUp();
   EXPECT_EQ(Runs(announced, "", ""), (Numbers{0}));
   EXPECT_EQ(Runs(tagged, "item", "0417"), (Numbers{0}));
-  const auto run = View().Run(tagged, 0).value();
+  const auto run = Run(tagged, 0);
   ASSERT_TRUE(run.has_value());
   EXPECT_EQ(run->segments_size(), 0);
   EXPECT_EQ(View().Session(tagged).value()->end_us(), kSecond_us);

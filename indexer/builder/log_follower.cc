@@ -88,8 +88,11 @@ absl::StatusOr<log::Position> LogPump::PumpUntil(
   return end;
 }
 
-LogFollower::LogFollower(const log::LogReader* log, IndexBuilder* builder)
-    : builder_(builder), pump_(log, builder, limits::kIndexBatch_records) {
+LogFollower::LogFollower(const log::LogReader* log, IndexBuilder* builder,
+                         base::Clock* clock)
+    : builder_(builder),
+      clock_(clock),
+      pump_(log, builder, limits::kIndexBatch_records) {
   {
     base::MutexLock lock(&mutex_);
     status_.consumed = builder->position();
@@ -114,6 +117,9 @@ void LogFollower::SetDurableEnd(log::Position position) {
   status_.writer_reachable = true;
   if (position <= status_.durable_end) return;
   status_.durable_end = position;
+  if (position > status_.consumed) {
+    lag_.Arrived(position, clock_->Monotonic());
+  }
   changed_.NotifyAll();
 }
 
@@ -124,16 +130,19 @@ void LogFollower::SetWriterUnreachable() {
 
 LogFollower::Status LogFollower::status() const {
   base::MutexLock lock(&mutex_);
-  return status_;
+  Status status = status_;
+  const absl::Duration now = clock_->Monotonic();
+  status.lag_us = absl::ToInt64Microseconds(lag_.Lag(now));
+  status.worst_lag_us = absl::ToInt64Microseconds(lag_.Worst(now));
+  return status;
 }
 
 bool LogFollower::WaitUntil(log::Position position,
                             absl::Duration timeout) const {
-  base::Clock* const clock = base::Clock::Real();
-  const absl::Duration deadline = clock->Monotonic() + timeout;
+  const absl::Duration deadline = clock_->Monotonic() + timeout;
   base::MutexLock lock(&mutex_);
   while (status_.consumed < position && !stopping_) {
-    const absl::Duration left = deadline - clock->Monotonic();
+    const absl::Duration left = deadline - clock_->Monotonic();
     if (left <= absl::ZeroDuration()) return false;
     changed_.WaitWithTimeout(&mutex_, left);
   }
@@ -150,11 +159,10 @@ bool LogFollower::WaitForWork(log::Position* until) {
 }
 
 bool LogFollower::WaitToRetry(absl::Duration delay) {
-  base::Clock* const clock = base::Clock::Real();
-  const absl::Duration deadline = clock->Monotonic() + delay;
+  const absl::Duration deadline = clock_->Monotonic() + delay;
   base::MutexLock lock(&mutex_);
   while (!stopping_) {
-    const absl::Duration left = deadline - clock->Monotonic();
+    const absl::Duration left = deadline - clock_->Monotonic();
     if (left <= absl::ZeroDuration()) return true;
     changed_.WaitWithTimeout(&mutex_, left);
   }
@@ -168,6 +176,7 @@ void LogFollower::Run() {
     const auto on_commit = [&](log::Position consumed) {
       base::MutexLock lock(&mutex_);
       status_.consumed = std::max(status_.consumed, consumed);
+      lag_.Consumed(status_.consumed, clock_->Monotonic());
       status_.state = builder_->state();
       status_.error = absl::OkStatus();
       changed_.NotifyAll();

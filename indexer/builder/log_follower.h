@@ -2,6 +2,7 @@
 #define INDEXER_BUILDER_LOG_FOLLOWER_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -10,11 +11,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "archiver/base/clock.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/mutex.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/record.h"
 #include "indexer/builder/index_builder.h"
+#include "indexer/builder/lag_meter.h"
 #include "proto/stored/v1/index_rows.pb.h"
 
 namespace diptych::indexer {
@@ -59,12 +62,17 @@ class LogFollower {
     bool writer_reachable = false;
     // The error that keeps the index from going on; it tries again.
     absl::Status error;
+    // For how long the oldest durable bytes that are not in the index have
+    // waited, and the longest that any waited in the last minute.
+    int64_t lag_us = 0;
+    int64_t worst_lag_us = 0;
     stored::v1::IndexState state;
   };
 
   // Starts. `log` and `builder` must outlive it, and nobody else may use the
   // builder meanwhile.
-  LogFollower(const log::LogReader* log, IndexBuilder* builder);
+  LogFollower(const log::LogReader* log, IndexBuilder* builder,
+              base::Clock* clock = base::Clock::Real());
   // Stops after the batch at hand.
   ~LogFollower();
   LogFollower(const LogFollower&) = delete;
@@ -92,10 +100,12 @@ class LogFollower {
   bool WaitToRetry(absl::Duration delay) ABSL_LOCKS_EXCLUDED(mutex_);
 
   IndexBuilder* const builder_;
+  base::Clock* const clock_;
   LogPump pump_;
   mutable base::Mutex mutex_;
   mutable base::CondVar changed_;
   Status status_ ABSL_GUARDED_BY(mutex_);
+  LagMeter lag_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
