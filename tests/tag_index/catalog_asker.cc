@@ -159,6 +159,14 @@ absl::StatusOr<CatalogDoor> OpenRemoteCatalog(const std::string& data_folder) {
         base::FromGrpcStatus(stub->ListSegments(&context, request, &response)));
     return response;
   };
+  door.list_sessions = [stub](const api::v1::ListSessionsRequest& request)
+      -> absl::StatusOr<api::v1::ListSessionsResponse> {
+    grpc::ClientContext context;
+    api::v1::ListSessionsResponse response;
+    RETURN_IF_ERROR(
+        base::FromGrpcStatus(stub->ListSessions(&context, request, &response)));
+    return response;
+  };
   door.count_sessions = [stub](const api::v1::CountSessionsRequest& request)
       -> absl::StatusOr<api::v1::CountSessionsResponse> {
     grpc::ClientContext context;

@@ -7,6 +7,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "archiver/base/ids.h"
 #include "proto/api/v1/catalog.pb.h"
 #include "tests/tag_index/city.h"
 #include "tests/tag_index/system.h"
@@ -18,6 +19,9 @@ struct CatalogDoor {
   std::function<absl::StatusOr<api::v1::ListSegmentsResponse>(
       const api::v1::ListSegmentsRequest&)>
       list_segments;
+  std::function<absl::StatusOr<api::v1::ListSessionsResponse>(
+      const api::v1::ListSessionsRequest&)>
+      list_sessions;
   std::function<absl::StatusOr<api::v1::CountSessionsResponse>(
       const api::v1::CountSessionsRequest&)>
       count_sessions;

@@ -111,6 +111,32 @@ class Writer {
               list.SerializeAsString());
   }
 
+  void Chunk(const CitySegment& segment) {
+    stored::v1::Chunk chunk = New<stored::v1::Chunk>(segment.to_us);
+    chunk.set_suite(seal::kSuite1);
+    chunk.set_segment(sealer_->segment());
+    chunk.set_chunk(sealer_->segment());
+    chunk.set_start_us(segment.from_us);
+    chunk.set_end_us(segment.to_us);
+    chunk.set_window_start_us(segment.from_us);
+    chunk.set_window_end_us(segment.to_us);
+    for (const stored::v1::Side side :
+         {stored::v1::SIDE_RESIDENT, stored::v1::SIDE_CLERK}) {
+      stored::v1::ChunkSide* added = chunk.add_sides();
+      added->set_side(side);
+      added->set_first_sequence(chunk.chunk() * kPacketsOfSecond + 1);
+      added->set_last_sequence((chunk.chunk() + 1) * kPacketsOfSecond);
+      added->set_payload_bytes(kPayloadOfSecond_bytes);
+      added->set_start_us(segment.from_us);
+      added->set_end_us(segment.to_us);
+    }
+    stored::v1::KeyFrame* key_frame = chunk.add_key_frames();
+    key_frame->set_track_id(1);
+    key_frame->set_pts_us(segment.from_us);
+    Add(RecordType::kChunk, segment.to_us, chunk.SerializeAsString(),
+        "no media");
+  }
+
   void Manifest(const CitySegment& segment) {
     stored::v1::Segment manifest = New<stored::v1::Segment>(segment.to_us);
     manifest.set_segment(sealer_->segment());
@@ -208,6 +234,46 @@ std::vector<Tag> TimedTags(const CityRun& run, const CityRun* before) {
     }
   }
   return tags;
+}
+
+absl::StatusOr<SessionRecords> MakeAll(const stored::v1::ArchiveConfig& archive,
+                                       const CitySession& session,
+                                       bool with_chunks) {
+  ASSIGN_OR_RETURN(seal::SessionSealer sealer,
+                   seal::SessionSealer::Create(
+                       archive, session.id,
+                       static_cast<uint64_t>(session.start_time_us), 0));
+  SessionRecords made;
+  const stored::v1::KeyWraps& wraps = sealer.wraps();
+  stored::v1::KeyWraps header;
+  header.set_session_id(wraps.session_id());
+  header.set_epoch(wraps.epoch());
+  made.key_wraps = {RecordType::kKeyWraps, header.SerializeAsString(),
+                    wraps.SerializeAsString()};
+  Writer writer(session, &sealer);
+  writer.Open();
+  const CityRun* before = nullptr;
+  for (const CityRun& run : session.runs) {
+    std::vector<Tag> tags = TimedTags(run, before);
+    if (before == nullptr) {
+      // Outcome and rating come last.
+      tags.insert(tags.begin(), run.tags.begin(),
+                  run.tags.begin() + static_cast<int>(Key::kOutcome));
+    }
+    writer.Notes(run.from_us, tags);
+    for (uint32_t i = run.first_segment; i <= run.last_segment; ++i) {
+      if (i + 1 == session.segments.size()) {
+        writer.Notes(session.segments[i].from_us + 1,
+                     {run.tag(Key::kOutcome), run.tag(Key::kRating)});
+      }
+      if (with_chunks) writer.Chunk(session.segments[i]);
+      writer.Manifest(session.segments[i]);
+    }
+    before = &run;
+  }
+  writer.Close();
+  made.records = writer.Finish();
+  return made;
 }
 
 // Several sessions' records, made in another thread.
@@ -344,40 +410,12 @@ absl::StatusOr<std::unique_ptr<log::LogStore>> OpenStore(
 
 absl::StatusOr<SessionRecords> MakeRecords(
     const stored::v1::ArchiveConfig& archive, const CitySession& session) {
-  ASSIGN_OR_RETURN(seal::SessionSealer sealer,
-                   seal::SessionSealer::Create(
-                       archive, session.id,
-                       static_cast<uint64_t>(session.start_time_us), 0));
-  SessionRecords made;
-  const stored::v1::KeyWraps& wraps = sealer.wraps();
-  stored::v1::KeyWraps header;
-  header.set_session_id(wraps.session_id());
-  header.set_epoch(wraps.epoch());
-  made.key_wraps = {RecordType::kKeyWraps, header.SerializeAsString(),
-                    wraps.SerializeAsString()};
-  Writer writer(session, &sealer);
-  writer.Open();
-  const CityRun* before = nullptr;
-  for (const CityRun& run : session.runs) {
-    std::vector<Tag> tags = TimedTags(run, before);
-    if (before == nullptr) {
-      // Outcome and rating come last.
-      tags.insert(tags.begin(), run.tags.begin(),
-                  run.tags.begin() + static_cast<int>(Key::kOutcome));
-    }
-    writer.Notes(run.from_us, tags);
-    for (uint32_t i = run.first_segment; i <= run.last_segment; ++i) {
-      if (i + 1 == session.segments.size()) {
-        writer.Notes(session.segments[i].from_us + 1,
-                     {run.tag(Key::kOutcome), run.tag(Key::kRating)});
-      }
-      writer.Manifest(session.segments[i]);
-    }
-    before = &run;
-  }
-  writer.Close();
-  made.records = writer.Finish();
-  return made;
+  return MakeAll(archive, session, false);
+}
+
+absl::StatusOr<SessionRecords> MakeRecordsWithChunks(
+    const stored::v1::ArchiveConfig& archive, const CitySession& session) {
+  return MakeAll(archive, session, true);
 }
 
 absl::StatusOr<CityLogReport> WriteCityLog(

@@ -30,6 +30,9 @@ struct SessionRecords {
 };
 absl::StatusOr<SessionRecords> MakeRecords(
     const stored::v1::ArchiveConfig& archive, const CitySession& session);
+// The same with one chunk record for each segment, whose body is no media.
+absl::StatusOr<SessionRecords> MakeRecordsWithChunks(
+    const stored::v1::ArchiveConfig& archive, const CitySession& session);
 
 struct CityLogReport {
   uint64_t records = 0;

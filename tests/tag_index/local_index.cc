@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "archiver/base/clock.h"
 #include "archiver/base/file.h"
 #include "archiver/base/ids.h"
@@ -80,11 +81,20 @@ class LocalIndexImpl final : public LocalIndex {
                           caller](const api::v1::ListSegmentsRequest& request) {
       return catalog_->ListSegments(request, caller);
     };
+    door.list_sessions = [this,
+                          caller](const api::v1::ListSessionsRequest& request) {
+      return catalog_->ListSessions(request, caller);
+    };
     door.count_sessions =
         [this, caller](const api::v1::CountSessionsRequest& request) {
           return catalog_->CountSessions(request, caller);
         };
     return door;
+  }
+  absl::Status CatchUp(log::Position end) override {
+    follower_->SetDurableEnd(end);
+    if (follower_->WaitUntil(end, absl::Minutes(1))) return absl::OkStatus();
+    return absl::DeadlineExceededError("the index does not catch up");
   }
   indexer::IndexDatabase* store() override { return store_.get(); }
   const seal::IndexKeys& keys() const override { return keys_; }

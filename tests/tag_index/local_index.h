@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "archiver/log/record.h"
 #include "archiver/seal/index_keys.h"
 #include "indexer/builder/index_builder.h"
 #include "indexer/store/index_store.h"
@@ -25,9 +26,12 @@ class LocalIndex {
       const std::string& data_folder);
 
   virtual CatalogDoor door() = 0;
+  // Takes in everything before `end`, which must be durable. DEADLINE_EXCEEDED
+  // if that takes a minute.
+  virtual absl::Status CatchUp(log::Position end) = 0;
   virtual indexer::IndexDatabase* store() = 0;
   virtual const seal::IndexKeys& keys() const = 0;
-  // Where the index stands.
+  // Where the index stood when it was opened.
   virtual const stored::v1::IndexState& state() const = 0;
 };
 

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "archiver/base/status_macros.h"
 
 namespace diptych::bench {
 namespace {
@@ -37,6 +38,7 @@ absl::StatusOr<std::unique_ptr<SqliteDatabase>> SqliteDatabase::Open(
 }
 
 SqliteDatabase::~SqliteDatabase() {
+  once_.reset();
   statements_.clear();
   sqlite3_close(database_);
 }
@@ -49,20 +51,31 @@ absl::Status SqliteDatabase::Run(const std::string& sql) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<SqliteStatement>> SqliteDatabase::Make(
+    const std::string& sql) {
+  sqlite3_stmt* statement = nullptr;
+  if (sqlite3_prepare_v3(database_, sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT,
+                         &statement, nullptr) != SQLITE_OK) {
+    return Failed(database_);
+  }
+  return std::make_unique<SqliteStatement>(statement);
+}
+
 absl::StatusOr<SqliteStatement*> SqliteDatabase::Prepare(
     const std::string& sql) {
-  std::unique_ptr<SqliteStatement>& known = statements_[sql];
-  if (known == nullptr) {
-    sqlite3_stmt* statement = nullptr;
-    if (sqlite3_prepare_v3(database_, sql.c_str(), -1,
-                           SQLITE_PREPARE_PERSISTENT, &statement,
-                           nullptr) != SQLITE_OK) {
-      return Failed(database_);
-    }
-    known = std::make_unique<SqliteStatement>(statement);
+  const auto known = statements_.find(sql);
+  if (known != statements_.end()) {
+    known->second->Reset();
+    return known->second.get();
   }
-  known->Reset();
-  return known.get();
+  ASSIGN_OR_RETURN(std::unique_ptr<SqliteStatement> made, Make(sql));
+  return (statements_[sql] = std::move(made)).get();
+}
+
+absl::StatusOr<SqliteStatement*> SqliteDatabase::PrepareOnce(
+    const std::string& sql) {
+  ASSIGN_OR_RETURN(once_, Make(sql));
+  return once_.get();
 }
 
 }  // namespace diptych::bench

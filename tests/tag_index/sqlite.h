@@ -26,10 +26,22 @@ class SqliteStatement {
   void Bind(int parameter, int64_t value) {
     sqlite3_bind_int64(statement_, parameter, value);
   }
+  void BindText(int parameter, const std::string& value) {
+    sqlite3_bind_text(statement_, parameter, value.data(),
+                      static_cast<int>(value.size()), SQLITE_TRANSIENT);
+  }
+  void BindReal(int parameter, double value) {
+    sqlite3_bind_double(statement_, parameter, value);
+  }
+  void BindNull(int parameter) { sqlite3_bind_null(statement_, parameter); }
   // True if there is a row.
   absl::StatusOr<bool> Step();
   int64_t Column(int column) {
     return sqlite3_column_int64(statement_, column);
+  }
+  std::string TextColumn(int column) {
+    const unsigned char* const text = sqlite3_column_text(statement_, column);
+    return text == nullptr ? "" : reinterpret_cast<const char*>(text);
   }
 
  private:
@@ -49,12 +61,16 @@ class SqliteDatabase {
   absl::Status Run(const std::string& sql);
   // Prepared once for each text, and reset.
   absl::StatusOr<SqliteStatement*> Prepare(const std::string& sql);
+  // Good until the next one.
+  absl::StatusOr<SqliteStatement*> PrepareOnce(const std::string& sql);
 
  private:
   explicit SqliteDatabase(sqlite3* database) : database_(database) {}
+  absl::StatusOr<std::unique_ptr<SqliteStatement>> Make(const std::string& sql);
 
   sqlite3* const database_;
   std::map<std::string, std::unique_ptr<SqliteStatement>> statements_;
+  std::unique_ptr<SqliteStatement> once_;
 };
 
 }  // namespace diptych::bench
