@@ -260,6 +260,11 @@ class RocksDatabase final : public IndexDatabase {
     return before->Drop();
   }
 
+  absl::Status Compact() override { return current()->Compact(); }
+  absl::StatusOr<uint64_t> FileBytes(Family family) const override {
+    return current()->FileBytes(family);
+  }
+
   bool damaged() const override { return core_->damaged(); }
   void SetOnDamage(std::function<void()> on_damage) override {
     core_->SetOnDamage(std::move(on_damage));

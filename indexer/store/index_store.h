@@ -139,6 +139,12 @@ class IndexDatabase : public IndexStore {
   virtual absl::Status SwitchTo(
       std::unique_ptr<IndexGeneration> generation) = 0;
 
+  // Merges each of the current generation's families into one sorted level, as
+  // RocksDB would by and by. Takes long; readers go on meanwhile.
+  virtual absl::Status Compact() = 0;
+  // The bytes of a family's files.
+  virtual absl::StatusOr<uint64_t> FileBytes(Family family) const = 0;
+
   // Whether a read or a write has met damage. Stays so, also for those who open
   // it later, until another generation takes its place.
   virtual bool damaged() const = 0;

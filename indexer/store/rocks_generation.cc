@@ -219,6 +219,29 @@ absl::Status RocksFamilies::Flush() {
   return core_->Check(core_->db()->FlushWAL(true), "syncing the index");
 }
 
+absl::Status RocksFamilies::Compact() {
+  RETURN_IF_ERROR(Flush());
+  rocksdb::CompactRangeOptions options;
+  // So that all of it is in the last level's compression.
+  options.bottommost_level_compaction =
+      rocksdb::BottommostLevelCompaction::kForceOptimized;
+  for (rocksdb::ColumnFamilyHandle* const handle : handles_) {
+    RETURN_IF_ERROR(core_->Check(
+        core_->db()->CompactRange(options, handle, nullptr, nullptr),
+        "compacting the index"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> RocksFamilies::FileBytes(Family family) const {
+  uint64_t bytes = 0;
+  if (!core_->db()->GetIntProperty(
+          handle(family), rocksdb::DB::Properties::kLiveSstFilesSize, &bytes)) {
+    return absl::InternalError("the index does not tell its files' sizes");
+  }
+  return bytes;
+}
+
 absl::Status RocksFamilies::Ingest(Family family,
                                    const std::vector<std::string>& files) {
   if (files.empty()) return absl::OkStatus();

@@ -102,6 +102,8 @@ class RocksFamilies {
   absl::Status Write(const IndexBatch& batch);
   absl::Status Flush();
   absl::Status Ingest(Family family, const std::vector<std::string>& files);
+  absl::Status Compact();
+  absl::StatusOr<uint64_t> FileBytes(Family family) const;
   // Takes the families from the store. Their files go with the last of those
   // who use them.
   absl::Status Drop();

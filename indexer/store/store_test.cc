@@ -99,6 +99,20 @@ TEST(KeysTest, PrefixEndIsBehindThePrefix) {
   EXPECT_EQ(PrefixEnd("\xff\xff"), "");
 }
 
+TEST(IndexStoreTest, TellsHowLargeItsFilesAreOnceItIsCompact) {
+  auto store =
+      IndexStore::Open(FreshFolder("store_compact"), base::Uuid::Random())
+          .value();
+  IndexBatch batch;
+  batch.Put(Family::kRuns, "k", "1");
+  ASSERT_TRUE(store->Write(batch).ok());
+  EXPECT_EQ(store->FileBytes(Family::kRuns).value(), 0u);
+  ASSERT_TRUE(store->Compact().ok());
+  EXPECT_GT(store->FileBytes(Family::kRuns).value(), 0u);
+  EXPECT_EQ(store->FileBytes(Family::kChunks).value(), 0u);
+  EXPECT_EQ(*store->NewSnapshot()->Get(Family::kRuns, "k").value(), "1");
+}
+
 TEST(IndexStoreTest, WritesTogetherAndSeesOneMoment) {
   const std::string folder = FreshFolder("store_moment");
   const base::Uuid archive = base::Uuid::Random();
