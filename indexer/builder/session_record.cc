@@ -8,11 +8,13 @@
 #include <variant>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
 #include "archiver/log/record.h"
 #include "indexer/builder/opener_cache.h"
 #include "indexer/builder/session_state.h"
 #include "indexer/store/row_sink.h"
+#include "indexer/store/varint.h"
 #include "proto/stored/v1/index_rows.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
@@ -39,6 +41,20 @@ std::optional<SessionRecord> Parse(const StoredRecord& record) {
   }
   return parsed;
 }
+
+// Where headers say whose they are; a chunk's says its suite before.
+constexpr uint64_t kIdField = 1;
+constexpr uint64_t kIdFieldOfChunk = 2;
+static_assert(stored::v1::Chunk::kSessionIdFieldNumber == kIdFieldOfChunk);
+
+template <typename... Headers>
+constexpr bool kSameIdField =
+    ((Headers::kSessionIdFieldNumber == kIdField) && ...);
+static_assert(kSameIdField<stored::v1::SessionOpened, stored::v1::SpanStarted,
+                           stored::v1::Notes, stored::v1::AttachmentPart,
+                           stored::v1::Segment, stored::v1::SessionClosed,
+                           stored::v1::StateChanged, stored::v1::ClockChanged,
+                           stored::v1::SourceDigest>);
 
 // One record on its way into its session.
 class Applier {
@@ -160,6 +176,40 @@ bool IsOfSession(RecordType type) {
   }
   // A type that a later program writes.
   return false;
+}
+
+std::optional<base::Uuid> SessionIdOf(const StoredRecord& record) {
+  const bool is_chunk = record.type == RecordType::kChunk;
+  const uint64_t id_field = is_chunk ? kIdFieldOfChunk : kIdField;
+  VarintReader in(record.header);
+  std::optional<base::Uuid> session;
+  while (in.ok() && in.left() > 0) {
+    // Protobuf's wire format: the field's number and how long it is.
+    const uint64_t tag = in.ReadVarint();
+    switch (tag & 7) {
+      case 0:
+        in.ReadVarint();
+        break;
+      case 1:
+        in.ReadBytes(sizeof(uint64_t));
+        break;
+      case 2: {
+        const absl::string_view bytes = in.ReadBytes(in.ReadVarint());
+        if (tag >> 3 != id_field) break;
+        const absl::StatusOr<base::Uuid> id = base::Uuid::FromBytes(bytes);
+        if (!id.ok()) return std::nullopt;
+        // Of several the last counts, as for whoever parses it all.
+        session = *id;
+        break;
+      }
+      case 5:
+        in.ReadBytes(sizeof(uint32_t));
+        break;
+      default:
+        return std::nullopt;
+    }
+  }
+  return in.ok() ? session : std::nullopt;
 }
 
 std::optional<SessionRecord> ParseSessionRecord(const StoredRecord& record) {

@@ -35,6 +35,12 @@ struct SessionRecord {
 // True for records that belong to one session.
 bool IsOfSession(log::RecordType type);
 
+// Whose record it is, by a look at the header that understands nothing else:
+// for handing records out. nullopt if no id is there; where there is one the
+// rest may still be nothing that ParseSessionRecord takes. REQUIRES:
+// IsOfSession.
+std::optional<base::Uuid> SessionIdOf(const log::StoredRecord& record);
+
 // nullopt if the header is not what its type says. REQUIRES: IsOfSession.
 std::optional<SessionRecord> ParseSessionRecord(
     const log::StoredRecord& record);
