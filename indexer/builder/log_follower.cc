@@ -139,10 +139,11 @@ LogFollower::Status LogFollower::status() const {
 
 bool LogFollower::WaitUntil(log::Position position,
                             absl::Duration timeout) const {
-  const absl::Duration deadline = clock_->Monotonic() + timeout;
+  base::Clock* const clock = base::Clock::Real();
+  const absl::Duration deadline = clock->Monotonic() + timeout;
   base::MutexLock lock(&mutex_);
   while (status_.consumed < position && !stopping_) {
-    const absl::Duration left = deadline - clock_->Monotonic();
+    const absl::Duration left = deadline - clock->Monotonic();
     if (left <= absl::ZeroDuration()) return false;
     changed_.WaitWithTimeout(&mutex_, left);
   }
@@ -159,10 +160,11 @@ bool LogFollower::WaitForWork(log::Position* until) {
 }
 
 bool LogFollower::WaitToRetry(absl::Duration delay) {
-  const absl::Duration deadline = clock_->Monotonic() + delay;
+  base::Clock* const clock = base::Clock::Real();
+  const absl::Duration deadline = clock->Monotonic() + delay;
   base::MutexLock lock(&mutex_);
   while (!stopping_) {
-    const absl::Duration left = deadline - clock_->Monotonic();
+    const absl::Duration left = deadline - clock->Monotonic();
     if (left <= absl::ZeroDuration()) return true;
     changed_.WaitWithTimeout(&mutex_, left);
   }

@@ -70,7 +70,7 @@ class LogFollower {
   };
 
   // Starts. `log` and `builder` must outlive it, and nobody else may use the
-  // builder meanwhile.
+  // builder meanwhile. The lag is told by `clock`.
   LogFollower(const log::LogReader* log, IndexBuilder* builder,
               base::Clock* clock = base::Clock::Real());
   // Stops after the batch at hand.
