@@ -106,6 +106,14 @@ absl::StatusOr<api::v1::CountSessionsResponse> AuditClient::CountSessions(
       });
 }
 
+absl::StatusOr<api::v1::SummarizeResponse> AuditClient::Summarize(
+    const api::v1::SummarizeRequest& request) {
+  return CallOnce<api::v1::SummarizeResponse>(
+      profile_, interrupt_, [&](auto* context, auto* response) {
+        return catalog_->Summarize(context, request, response);
+      });
+}
+
 absl::StatusOr<api::v1::GetSessionResponse> AuditClient::GetSession(
     const api::v1::GetSessionRequest& request) {
   return CallOnce<api::v1::GetSessionResponse>(

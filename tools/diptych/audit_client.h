@@ -32,6 +32,8 @@ class AuditClient {
       const api::v1::ListSegmentsRequest& request);
   absl::StatusOr<api::v1::CountSessionsResponse> CountSessions(
       const api::v1::CountSessionsRequest& request);
+  absl::StatusOr<api::v1::SummarizeResponse> Summarize(
+      const api::v1::SummarizeRequest& request);
   absl::StatusOr<api::v1::GetSessionResponse> GetSession(
       const api::v1::GetSessionRequest& request);
   absl::StatusOr<api::v1::GetIndexStatusResponse> GetIndexStatus();

@@ -121,7 +121,10 @@ void AddQuery(CLI::App* app, QueryOptions* options) {
 
 void AddCount(CLI::App* app, CountOptions* options) {
   app->add_option("FILTER", options->filter, kFilterHelp)->required();
-  app->add_option("--by", options->by, "count by the values of this tag key");
+  app->add_option("--by", options->by,
+                  "count by the values of this tag key, or of each of several: "
+                  "item,clerk")
+      ->delimiter(',');
 }
 
 void AddExport(CLI::App* app, ExportOptions* options) {

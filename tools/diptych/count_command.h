@@ -2,6 +2,7 @@
 #define TOOLS_DIPTYCH_COUNT_COMMAND_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "tools/diptych/command_context.h"
@@ -11,11 +12,12 @@ namespace diptych::cli {
 
 struct CountOptions {
   std::string filter;
-  // A tag key; empty: the total alone.
-  std::string by;
+  // Tag keys; none: the total alone.
+  std::vector<std::string> by;
 };
 
-// Counts sessions exactly. kIncomplete if the index could not see all.
+// Counts sessions exactly, by one key or by several, each for itself.
+// kIncomplete if the index could not see all.
 absl::StatusOr<ExitCode> RunCount(const CommandContext& context,
                                   const CountOptions& options);
 

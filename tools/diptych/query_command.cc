@@ -37,6 +37,21 @@ std::string ShortDuration(int64_t duration_us) {
   return text.substr(0, text.find('.'));
 }
 
+// The first ranges, and how many others there are.
+std::string MatchedText(const api::v1::Session& session) {
+  constexpr int kShown = 2;
+  std::vector<std::string> ranges;
+  for (const auto& range : session.matched()) {
+    if (static_cast<int>(ranges.size()) == kShown) {
+      return absl::StrCat(absl::StrJoin(ranges, " "), " +",
+                          session.matched_size() - kShown);
+    }
+    ranges.push_back(absl::StrCat(ShortDuration(range.start_us()), "-",
+                                  ShortDuration(range.end_us())));
+  }
+  return absl::StrJoin(ranges, " ");
+}
+
 // What both kinds of rows have in common: how to ask for a page of them, and
 // how to write them.
 class SessionRows {
@@ -44,7 +59,8 @@ class SessionRows {
   explicit SessionRows(bool wide)
       : wide_(wide),
         table_(wide ? std::vector<std::string>{"SESSION", "START", "DURATION",
-                                               "STATE", "SIZE", "TAGS"}
+                                               "STATE", "SIZE", "MATCHED",
+                                               "TAGS"}
                     : std::vector<std::string>{"SESSION", "START", "DURATION",
                                                "TAGS"}) {}
 
@@ -57,13 +73,21 @@ class SessionRows {
 
   uint64_t Take(const api::v1::ListSessionsResponse& response, Output* output) {
     for (const api::v1::Session& session : response.sessions()) {
-      output->Line("session", SessionJson(session));
+      Json json = SessionJson(session);
+      Json matched = Json::array();
+      for (const auto& range : session.matched()) {
+        matched.push_back({{"start_s", Seconds(range.start_us())},
+                           {"end_s", Seconds(range.end_us())}});
+      }
+      json["matched"] = std::move(matched);
+      output->Line("session", json);
       std::vector<std::string> row = {session.session_id(),
                                       ShortTime(ToTime(session.start_time())),
                                       ShortDuration(session.duration_us())};
       if (wide_) {
         row.emplace_back(StateWord(session.state()));
         row.push_back(FormatBytes(session.payload_bytes()));
+        row.push_back(MatchedText(session));
       }
       row.push_back(TagsText(session.tags()));
       if (!output->json()) table_.AddRow(std::move(row));
@@ -103,6 +127,11 @@ class SegmentRows {
       const auto& keyless = segment.tracks_without_key_frame();
       Json without = Json::array();
       for (const uint32_t track : keyless) without.push_back(track);
+      Json key_frames = Json::array();
+      for (const auto& hint : segment.key_frames()) {
+        key_frames.push_back(
+            {{"track", hint.track_id()}, {"at_s", Seconds(hint.at_us())}});
+      }
       output->Line("segment",
                    {{"session", segment.session_id()},
                     {"segment", segment.segment()},
@@ -113,7 +142,11 @@ class SegmentRows {
                     {"duration_s", Seconds(duration_us)},
                     {"tags", TagsJson(segment.tags())},
                     {"bytes", segment.payload_bytes()},
-                    {"tracks_without_key_frame", std::move(without)}});
+                    {"tracks_without_key_frame", std::move(without)},
+                    {"span", segment.span()},
+                    {"chunks", segment.chunks()},
+                    {"play_from_s", Seconds(segment.play_from_us())},
+                    {"key_frames", std::move(key_frames)}});
       if (output->json()) continue;
       std::vector<std::string> row = {
           segment.session_id(), absl::StrCat(segment.segment()),

@@ -1,43 +1,28 @@
 // query, count, show, export and index status against a server that answers
 // what the test wants.
 
-#include <sys/stat.h>
-
-#include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <iterator>
-#include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include <gmock/gmock.h>
-#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "archiver/base/errors.h"
-#include "archiver/base/grpc_status.h"
-#include "archiver/base/ids.h"
-#include "archiver/base/principal.h"
-#include "proto/api/v1/catalog.grpc.pb.h"
-#include "proto/api/v1/media.grpc.pb.h"
 #include "tools/diptych/command_context.h"
 #include "tools/diptych/count_command.h"
 #include "tools/diptych/exit_codes.h"
 #include "tools/diptych/export_command.h"
 #include "tools/diptych/index_command.h"
-#include "tools/diptych/interrupt.h"
 #include "tools/diptych/output.h"
-#include "tools/diptych/profile.h"
 #include "tools/diptych/query_command.h"
+#include "tools/diptych/remote_fixture.h"
 #include "tools/diptych/show_command.h"
-#include "tools/pki/pki.h"
 
 namespace diptych::cli {
 namespace {
@@ -47,241 +32,21 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr char kSession[] = "018f3b5e-7a10-7c3d-9e21-0a1b2c3d4e5f";
-constexpr int64_t kStart_s = 1'700'000'000;
-
-// Answers with what the test put in; remembers what it was asked.
-class FakeCatalog final : public api::v1::Catalog::Service {
- public:
-  grpc::Status ListSessions(grpc::ServerContext*,
-                            const api::v1::ListSessionsRequest* request,
-                            api::v1::ListSessionsResponse* response) override {
-    list_requests.push_back(*request);
-    if (!error.ok()) return base::ToGrpcStatus(error);
-    if (list_requests.size() <= pages.size()) {
-      *response = pages[list_requests.size() - 1];
-    }
-    return grpc::Status::OK;
-  }
-  grpc::Status ListSegments(grpc::ServerContext*,
-                            const api::v1::ListSegmentsRequest*,
-                            api::v1::ListSegmentsResponse* response) override {
-    *response = segments;
-    return base::ToGrpcStatus(error);
-  }
-  grpc::Status CountSessions(
-      grpc::ServerContext*, const api::v1::CountSessionsRequest* request,
-      api::v1::CountSessionsResponse* response) override {
-    count_request = *request;
-    *response = count;
-    return base::ToGrpcStatus(error);
-  }
-  grpc::Status GetSession(grpc::ServerContext*,
-                          const api::v1::GetSessionRequest*,
-                          api::v1::GetSessionResponse* response) override {
-    *response = session;
-    return base::ToGrpcStatus(error);
-  }
-  grpc::Status GetIndexStatus(
-      grpc::ServerContext*, const api::v1::GetIndexStatusRequest*,
-      api::v1::GetIndexStatusResponse* response) override {
-    *response = index;
-    return base::ToGrpcStatus(error);
-  }
-
-  absl::Status error;
-  std::vector<api::v1::ListSessionsRequest> list_requests;
-  std::vector<api::v1::ListSessionsResponse> pages;
-  api::v1::ListSegmentsResponse segments;
-  api::v1::CountSessionsRequest count_request;
-  api::v1::CountSessionsResponse count;
-  api::v1::GetSessionResponse session;
-  api::v1::GetIndexStatusResponse index;
-};
-
-class FakeMedia final : public api::v1::Media::Service {
- public:
-  grpc::Status Read(
-      grpc::ServerContext*, const api::v1::ReadRequest* request,
-      grpc::ServerWriter<api::v1::ReadResponse>* writer) override {
-    read_requests.push_back(*request);
-    for (const api::v1::ReadResponse& response : responses) {
-      writer->Write(response);
-    }
-    return base::ToGrpcStatus(error);
-  }
-  grpc::Status ReadAttachment(
-      grpc::ServerContext*, const api::v1::ReadAttachmentRequest* request,
-      grpc::ServerWriter<api::v1::ReadAttachmentResponse>* writer) override {
-    attachment_requests.push_back(*request);
-    for (const std::string& part : attachment) {
-      api::v1::ReadAttachmentResponse response;
-      response.set_data(part);
-      writer->Write(response);
-    }
-    return grpc::Status::OK;
-  }
-
-  void AddData(uint64_t offset, const std::string& data) {
-    api::v1::ReadResponse response;
-    response.mutable_data()->set_offset(offset);
-    response.mutable_data()->set_data(data);
-    responses.push_back(response);
-  }
-
-  absl::Status error;
-  std::vector<api::v1::ReadRequest> read_requests;
-  std::vector<api::v1::ReadResponse> responses;
-  std::vector<api::v1::ReadAttachmentRequest> attachment_requests;
-  std::vector<std::string> attachment;
-};
-
-void Write(const std::string& path, const std::string& content) {
-  std::ofstream(path) << content;
-  chmod(path.c_str(), 0600);
-}
-
-class RemoteCommandsTest : public testing::Test {
- protected:
-  RemoteCommandsTest() {
-    fs::remove_all(root_);
-    fs::create_directories(root_ + "/profile");
-    const base::Uuid archive_id = base::Uuid::Random();
-    const pki::Credential authority = *pki::MakeAuthority(archive_id);
-    const pki::Credential server = *pki::IssueCertificate(
-        authority, {base::Role::kServer, "audit", archive_id});
-    const pki::Credential client = *pki::IssueCertificate(
-        authority, {base::Role::kAuditor, "auditor", archive_id});
-    grpc::SslServerCredentialsOptions options(
-        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-    options.pem_root_certs = authority.certificate_pem;
-    options.pem_key_cert_pairs.push_back(
-        {server.private_key_pem, server.certificate_pem});
-    int port = 0;
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::SslServerCredentials(options),
-                             &port);
-    builder.RegisterService(&catalog_);
-    builder.RegisterService(&media_);
-    server_ = builder.BuildAndStart();
-    address_ = absl::StrCat("127.0.0.1:", port);
-
-    Profile profile;
-    profile.archive_id = archive_id;
-    profile.role = "auditor";
-    profile.audit_address = address_;
-    profile.ingest_address = address_;
-    Write(root_ + "/profile/profile.json", ProfileJson(profile));
-    Write(root_ + "/profile/ca.crt", authority.certificate_pem);
-    Write(root_ + "/profile/client.crt", client.certificate_pem);
-    Write(root_ + "/profile/client.key", client.private_key_pem);
-    FillAnswers();
-  }
-
-  ~RemoteCommandsTest() override { server_->Shutdown(); }
-
-  void FillAnswers() {
-    api::v1::Session session;
-    session.set_session_id(kSession);
-    session.mutable_start_time()->set_seconds(kStart_s);
-    session.mutable_end_time()->set_seconds(kStart_s + 90);
-    session.set_duration_us(90'000'000);
-    session.set_state(api::v1::SESSION_STATE_CLOSED);
-    session.set_payload_bytes(4096);
-    session.set_segments(9);
-    session.add_sides(api::v1::SIDE_RESIDENT);
-    auto* tag = session.add_tags();
-    tag->set_key("item");
-    tag->add_values("0417");
-    tag->add_values("0420");
-    api::v1::ListSessionsResponse page;
-    *page.add_sessions() = session;
-    page.set_complete(true);
-    catalog_.pages.push_back(page);
-    *catalog_.session.mutable_session() = session;
-    catalog_.session.set_complete(true);
-
-    api::v1::ReadResponse started;
-    started.mutable_started()->set_access_log_position(77);
-    started.mutable_started()->set_from_us(4'000'000);
-    started.mutable_started()->set_to_us(9'000'000);
-    started.mutable_started()->set_file_origin_us(4'000'000);
-    auto* track = started.mutable_started()->add_tracks();
-    track->set_track_id(1);
-    track->set_side(api::v1::SIDE_CLERK);
-    track->set_source(api::v1::SOURCE_CAMERA);
-    track->set_codec(api::v1::CODEC_H264);
-    media_.responses.push_back(started);
-    media_.AddData(4, "data");
-    media_.AddData(0, "head");
-    api::v1::ReadResponse finished;
-    finished.mutable_finished()->set_file_bytes(8);
-    media_.responses.push_back(finished);
-  }
-
-  CommandContext Context(bool json, size_t width = 0) {
-    data_.str("");
-    messages_.str("");
-    output_ = std::make_unique<Output>(
-        OutputOptions{.json = json, .width = width}, &data_, &messages_);
-    return {output_.get(), &interrupt_, root_ + "/profile"};
-  }
-
-  std::vector<std::string> DataLines() {
-    return absl::StrSplit(data_.str(), '\n', absl::SkipEmpty());
-  }
-
-  ExportOptions Export(const std::string& name) {
-    ExportOptions options;
-    options.session = kSession;
-    options.path = root_ + "/" + name;
-    options.purpose = "a complaint";
-    return options;
-  }
-
-  static std::string Content(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(file), {});
-  }
-
-  // All that lies in the test's folder beside the profile.
-  std::vector<std::string> Files() {
-    std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(root_)) {
-      if (entry.path().filename() != "profile") {
-        names.push_back(entry.path().filename().string());
-      }
-    }
-    std::sort(names.begin(), names.end());
-    return names;
-  }
-
-  Interrupt interrupt_;
-  const std::string root_ =
-      absl::StrCat(std::getenv("TEST_TMPDIR"), "/remote_commands_test");
-  FakeCatalog catalog_;
-  FakeMedia media_;
-  std::unique_ptr<grpc::Server> server_;
-  std::string address_;
-  std::ostringstream data_;
-  std::ostringstream messages_;
-  std::unique_ptr<Output> output_;
-};
-
 TEST_F(RemoteCommandsTest, QueryAsJson) {
   const auto code = RunQuery(Context(true), {.filter = "item:0417"});
   ASSERT_TRUE(code.ok()) << code.status();
   EXPECT_EQ(*code, ExitCode::kDone);
   EXPECT_THAT(
       DataLines(),
-      ElementsAre("{\"message_type\":\"session\",\"session\":\"018f3b5e-7a10-"
-                  "7c3d-9e21-0a1b2c3d4e5f\",\"start\":\"2023-11-14T22:13:20."
-                  "000Z\",\"end\":\"2023-11-14T22:14:50.000Z\",\"duration_s\":"
-                  "90.0,\"state\":\"closed\",\"tags\":{\"item\":[\"0417\","
-                  "\"0420\"]},\"bytes\":4096,\"segments\":9,\"sides\":["
-                  "\"resident\"]}",
-                  "{\"message_type\":\"summary\",\"sessions\":1,\"next_page\":"
-                  "\"\",\"complete\":true}"));
+      ElementsAre(
+          "{\"message_type\":\"session\",\"session\":\"018f3b5e-7a10-"
+          "7c3d-9e21-0a1b2c3d4e5f\",\"start\":\"2023-11-14T22:13:20."
+          "000Z\",\"end\":\"2023-11-14T22:14:50.000Z\",\"duration_s\":"
+          "90.0,\"state\":\"closed\",\"tags\":{\"item\":[\"0417\","
+          "\"0420\"]},\"bytes\":4096,\"segments\":9,\"sides\":["
+          "\"resident\"],\"matched\":[{\"start_s\":10.0,\"end_s\":25.5}]}",
+          "{\"message_type\":\"summary\",\"sessions\":1,\"next_page\":"
+          "\"\",\"complete\":true}"));
   EXPECT_EQ(catalog_.list_requests[0].filter(), "item:0417");
   EXPECT_EQ(catalog_.list_requests[0].page_size(), 50u);
 }
@@ -295,6 +60,16 @@ TEST_F(RemoteCommandsTest, QueryAsATable) {
                   "018f3b5e-7a10-7c3d-9e21-0a1b2c3d4e5f  2023-11-14 "
                   "22:13:20Z  0:01:30   item=0417…"));
   EXPECT_EQ(messages_.str(), "1 session\n");
+}
+
+TEST_F(RemoteCommandsTest, AWideTableSaysWhereTheFilterHolds) {
+  auto* const session = catalog_.pages[0].mutable_sessions(0);
+  ASSERT_TRUE(RunQuery(Context(false, 200), {.filter = ""}).ok());
+  EXPECT_THAT(data_.str(), HasSubstr("  0:00:10-0:00:25  item="));
+  for (int i = 0; i < 3; ++i) *session->add_matched() = session->matched(0);
+  catalog_.list_requests.clear();
+  ASSERT_TRUE(RunQuery(Context(false, 200), {.filter = ""}).ok());
+  EXPECT_THAT(data_.str(), HasSubstr("0:00:10-0:00:25 0:00:10-0:00:25 +2 "));
 }
 
 TEST_F(RemoteCommandsTest, QueryGoesThroughPagesUpToItsLimit) {
@@ -356,6 +131,12 @@ TEST_F(RemoteCommandsTest, Segments) {
   segment->set_end_us(39'500'000);
   segment->set_payload_bytes(7);
   segment->add_tracks_without_key_frame(4);
+  segment->set_span(2);
+  segment->set_chunks(9);
+  segment->set_play_from_us(28'000'000);
+  auto* hint = segment->add_key_frames();
+  hint->set_track_id(4);
+  hint->set_at_us(33'000'000);
   catalog_.segments.set_complete(true);
   ASSERT_TRUE(RunQuery(Context(true), {.segments = true}).ok());
   EXPECT_THAT(
@@ -364,7 +145,9 @@ TEST_F(RemoteCommandsTest, Segments) {
                   "7c3d-9e21-0a1b2c3d4e5f\",\"segment\":3,\"start\":\"2023-11-"
                   "14T22:13:50.000Z\",\"end\":\"2023-11-14T22:13:59.500Z\","
                   "\"from_s\":30.0,\"to_s\":39.5,\"duration_s\":9.5,\"tags\":{}"
-                  ",\"bytes\":7,\"tracks_without_key_frame\":[4]}",
+                  ",\"bytes\":7,\"tracks_without_key_frame\":[4],\"span\":2,"
+                  "\"chunks\":9,\"play_from_s\":28.0,\"key_frames\":[{"
+                  "\"track\":4,\"at_s\":33.0}]}",
                   "{\"message_type\":\"summary\",\"segments\":1,\"next_page\":"
                   "\"\",\"complete\":true}"));
 }
@@ -375,7 +158,7 @@ TEST_F(RemoteCommandsTest, Count) {
   auto* group = catalog_.count.add_groups();
   group->set_value("accepted");
   group->set_sessions(4);
-  ASSERT_TRUE(RunCount(Context(true), {.filter = "f", .by = "outcome"}).ok());
+  ASSERT_TRUE(RunCount(Context(true), {.filter = "f", .by = {"outcome"}}).ok());
   EXPECT_EQ(catalog_.count_request.filter(), "f");
   EXPECT_EQ(catalog_.count_request.group_by(), "outcome");
   EXPECT_THAT(DataLines(),
@@ -383,11 +166,42 @@ TEST_F(RemoteCommandsTest, Count) {
                           "\"value\":\"accepted\",\"sessions\":4}",
                           "{\"message_type\":\"summary\",\"sessions\":5,"
                           "\"groups\":1,\"complete\":true}"));
-  ASSERT_TRUE(RunCount(Context(false), {.filter = "f", .by = "outcome"}).ok());
+  ASSERT_TRUE(
+      RunCount(Context(false), {.filter = "f", .by = {"outcome"}}).ok());
   EXPECT_THAT(DataLines(),
               ElementsAre("SESSIONS  OUTCOME", "4         accepted"));
   ASSERT_TRUE(RunCount(Context(false), {}).ok());
   EXPECT_EQ(data_.str(), "5\n");
+}
+
+TEST_F(RemoteCommandsTest, CountBySeveralKeys) {
+  catalog_.summary.set_sessions(5);
+  catalog_.summary.set_complete(true);
+  auto* facet = catalog_.summary.add_facets();
+  facet->set_key("item");
+  facet->set_without(1);
+  auto* group = facet->add_groups();
+  group->set_value("0417");
+  group->set_sessions(4);
+  catalog_.summary.add_facets()->set_key("clerk");
+  const CountOptions options = {.filter = "f", .by = {"item", "clerk"}};
+  ASSERT_TRUE(RunCount(Context(true), options).ok());
+  EXPECT_EQ(catalog_.summarize_request.filter(), "f");
+  EXPECT_THAT(catalog_.summarize_request.keys(), ElementsAre("item", "clerk"));
+  EXPECT_THAT(DataLines(),
+              ElementsAre("{\"message_type\":\"group\",\"key\":\"item\","
+                          "\"value\":\"0417\",\"sessions\":4}",
+                          "{\"message_type\":\"facet\",\"key\":\"item\","
+                          "\"values\":1,\"without\":1}",
+                          "{\"message_type\":\"facet\",\"key\":\"clerk\","
+                          "\"values\":0,\"without\":0}",
+                          "{\"message_type\":\"summary\",\"sessions\":5,"
+                          "\"groups\":1,\"complete\":true}"));
+  catalog_.summary.set_complete(false);
+  const auto code = RunCount(Context(false), options);
+  ASSERT_TRUE(code.ok());
+  EXPECT_EQ(*code, ExitCode::kIncomplete);
+  EXPECT_THAT(data_.str(), HasSubstr("SESSIONS  ITEM\n4         0417\n"));
 }
 
 TEST_F(RemoteCommandsTest, ShowSaysEverything) {
