@@ -102,18 +102,6 @@ int64_t EndTime_us(const stored::v1::SessionRow& row) {
   return AddSaturating(row.start_time_us(), row.end_us());
 }
 
-std::vector<std::string> ValuesOf(const std::vector<TagSpan>& tags,
-                                  absl::string_view key) {
-  std::vector<std::string> values;
-  for (const TagSpan& tag : tags) {
-    if (tag.key != key) continue;
-    if (values.empty() || values.back() != tag.value) {
-      values.push_back(tag.value);
-    }
-  }
-  return values;
-}
-
 api::v1::Session ToApiSession(const stored::v1::SessionRow& row) {
   api::v1::Session session;
   session.set_session_id(SessionName(row));
@@ -151,6 +139,9 @@ api::v1::Segment ToApiSegment(const stored::v1::SessionRow& row,
   }
   out.set_payload_bytes(segment.payload_bytes());
   *out.mutable_tracks_without_key_frame() = segment.tracks_without_key_frame();
+  out.set_span(segment.span());
+  out.set_play_from_us(segment.start_us());
+  out.set_chunks(segment.chunks());
   return out;
 }
 

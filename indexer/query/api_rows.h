@@ -17,10 +17,6 @@ namespace diptych::indexer {
 // Wall time of the session's latest packet end, kept within int64.
 int64_t EndTime_us(const stored::v1::SessionRow& row);
 
-// Every value that `key` had in the session, once each.
-std::vector<std::string> ValuesOf(const std::vector<TagSpan>& tags,
-                                  absl::string_view key);
-
 api::v1::Session ToApiSession(const stored::v1::SessionRow& row);
 
 // `tags` is FoldTags of the row.

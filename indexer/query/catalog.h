@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -14,13 +16,14 @@
 #include "archiver/seal/index_keys.h"
 #include "indexer/access/access_recorder.h"
 #include "indexer/builder/log_follower.h"
-#include "indexer/query/doc_iterator.h"
-#include "indexer/query/filter.h"
 #include "indexer/query/match_walker.h"
 #include "indexer/query/page_token.h"
+#include "indexer/query/past_sessions.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/index_view.h"
+#include "indexer/store/session_number.h"
 #include "proto/api/v1/catalog.pb.h"
+#include "proto/stored/v1/index_rows.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
 namespace diptych::indexer {
@@ -46,9 +49,15 @@ class Catalog {
     LogFollower* follower = nullptr;
     AccessRecorder* access = nullptr;
     base::Clock* clock = nullptr;
+    // How far a new index is that is being made; nullopt if none is. May be
+    // empty.
+    std::function<std::optional<api::v1::RebuildProgress>()> rebuild;
+    // Why the index can't answer in full whatever it has seen; empty if it can.
+    // May be empty.
+    std::function<std::string()> trouble;
   };
 
-  explicit Catalog(const Options& options) : options_(options) {}
+  explicit Catalog(Options options) : options_(std::move(options)) {}
 
   absl::StatusOr<api::v1::ListSessionsResponse> ListSessions(
       const api::v1::ListSessionsRequest& request, const Caller& caller);
@@ -56,35 +65,43 @@ class Catalog {
       const api::v1::ListSegmentsRequest& request, const Caller& caller);
   absl::StatusOr<api::v1::CountSessionsResponse> CountSessions(
       const api::v1::CountSessionsRequest& request, const Caller& caller);
+  absl::StatusOr<api::v1::SummarizeResponse> Summarize(
+      const api::v1::SummarizeRequest& request, const Caller& caller);
   absl::StatusOr<api::v1::GetSessionResponse> GetSession(
       const api::v1::GetSessionRequest& request, const Caller& caller);
-  // Reads no session, so leaves no access record.
+  // Counts nothing that is not in the index's state, and so leaves no access
+  // record.
   api::v1::GetIndexStatusResponse GetIndexStatus() const;
 
  private:
   // How much of the log an answer has seen.
   struct Sight {
     std::unique_ptr<IndexView> view;
-    log::Position consumed = 0;
-    bool complete = true;
+    stored::v1::IndexState state;
     std::string incomplete_reason;
   };
   // A page that was asked for and may be answered.
   struct Page {
-    std::unique_ptr<FilterNode> filter;
     Order order = Order::kNewestFirst;
     size_t size = 0;
     std::string context;
-    // True if it goes on where `end` says.
+    PagePlace place;
+    // True if it goes on at the place.
     bool continued = false;
-    PageEnd end;
     Sight sight;
+    // What has changed since the answer's moment; nullptr on the first page.
+    std::unique_ptr<PastSessions> past;
     std::unique_ptr<MatchWalker> walker;
   };
 
   template <typename Request>
-  absl::StatusOr<Page> OpenPage(absl::string_view method,
-                                const Request& request, const Caller& caller);
+  absl::StatusOr<Page> BeginPage(absl::string_view method,
+                                 const Request& request, const Caller& caller);
+  absl::Status FillPage(Page* page, api::v1::ListSessionsResponse* response);
+  absl::Status FillPage(Page* page, api::v1::ListSegmentsResponse* response);
+  // Where the next page begins, and what this one lacks.
+  template <typename Response>
+  void EndPage(const Page& page, bool more, Response* response) const;
   absl::StatusOr<log::Position> RecordAccess(stored::v1::AccessRecord record,
                                              const Caller& caller);
   // Waits a little for the index to reach what is durable, at least `position`.

@@ -49,6 +49,12 @@ grpc::Status CatalogService::CountSessions(
   return Answer(context, *request, &Catalog::CountSessions, response);
 }
 
+grpc::Status CatalogService::Summarize(grpc::ServerContext* context,
+                                       const api::v1::SummarizeRequest* request,
+                                       api::v1::SummarizeResponse* response) {
+  return Answer(context, *request, &Catalog::Summarize, response);
+}
+
 grpc::Status CatalogService::GetSession(
     grpc::ServerContext* context, const api::v1::GetSessionRequest* request,
     api::v1::GetSessionResponse* response) {

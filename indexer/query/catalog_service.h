@@ -27,6 +27,9 @@ class CatalogService final : public api::v1::Catalog::Service {
   grpc::Status CountSessions(grpc::ServerContext* context,
                              const api::v1::CountSessionsRequest* request,
                              api::v1::CountSessionsResponse* response) override;
+  grpc::Status Summarize(grpc::ServerContext* context,
+                         const api::v1::SummarizeRequest* request,
+                         api::v1::SummarizeResponse* response) override;
   grpc::Status GetSession(grpc::ServerContext* context,
                           const api::v1::GetSessionRequest* request,
                           api::v1::GetSessionResponse* response) override;

@@ -271,7 +271,10 @@ TEST_F(ContinuityTest, WhatComesLateIsFoundAtItsOwnTime) {
   EXPECT_EQ(ListSegments("item = 1").size(), 66u);
   EXPECT_EQ(ListSegments("item = 2").size(), 60u);
   EXPECT_EQ(catalog_->GetIndexStatus().segments(), 126u);
-  const auto run = IndexView(store_.get(), &archive_->index_keys()).Run(id, 2);
+  const IndexView view(store_.get(), &archive_->index_keys());
+  const auto number = view.FindNumber(id);
+  ASSERT_TRUE(number.ok() && number->has_value());
+  const auto run = view.Run(**number, 2);
   EXPECT_FALSE(run.value().has_value()) << "two runs are enough";
 
   // In order of time, whatever a page holds, and both ways the same.

@@ -145,11 +145,7 @@ class Parser {
   }
 
   absl::StatusOr<Node> Restriction() {
-    if (++terms_ > limits::kMaxFilterTerms) {
-      return Bad(token_.offset,
-                 absl::StrCat("the filter has more than ",
-                              limits::kMaxFilterTerms, " terms"));
-    }
+    RETURN_IF_ERROR(CountTerm(token_.offset));
     const FilterToken field = token_;
     const FilterToken op = lexer_.NextOperator();
     if (op.kind != TokenKind::kOperator) {
@@ -162,11 +158,65 @@ class Parser {
                  "not a key: a key has small letters, digits, '_', '.' and "
                  "'-', begins with a letter and has at most 63 of them");
     }
+    if (op.text == "IN" || op.text == "=" || op.text == "!=" ||
+        op.text == ":") {
+      const FilterToken open = lexer_.NextOpen();
+      if (open.kind == TokenKind::kOpen) return ValueList(field, op, open);
+      if (op.text == "IN") {
+        return Bad(open.offset, "expected ( here, as in key IN (\"a\", \"b\")");
+      }
+    }
     ASSIGN_OR_RETURN(const FilterToken value, lexer_.NextValue());
     RETURN_IF_ERROR(Advance());
+    ASSIGN_OR_RETURN(Node node, MakeTerm(field, op, value));
+    if (op.text == "!=") return Negate(std::move(node));
+    return node;
+  }
+
+  // What follows an opening parenthesis where a value may stand: any of these.
+  absl::StatusOr<Node> ValueList(const FilterToken& field,
+                                 const FilterToken& op,
+                                 const FilterToken& open) {
+    std::vector<Node> values;
+    for (;;) {
+      ASSIGN_OR_RETURN(const FilterToken value, lexer_.NextValue());
+      // The first was counted with its field.
+      if (!values.empty()) RETURN_IF_ERROR(CountTerm(value.offset));
+      ASSIGN_OR_RETURN(Node node, MakeTerm(field, op, value));
+      node->offset = value.offset;
+      values.push_back(std::move(node));
+      ASSIGN_OR_RETURN(const FilterToken next, lexer_.NextInList());
+      if (next.kind == TokenKind::kClose) break;
+      if (next.kind == TokenKind::kEnd) {
+        return Bad(open.offset, "this parenthesis is not closed");
+      }
+      const TokenKind joint =
+          op.text == "IN" ? TokenKind::kComma : TokenKind::kOr;
+      if (next.kind != joint) {
+        return Bad(next.offset, op.text == "IN"
+                                    ? "expected , or ) here, between values"
+                                    : "expected OR or ) here, between values");
+      }
+    }
+    RETURN_IF_ERROR(Advance());
+    Node node = Combine(Kind::kOr, std::move(values), field.offset);
+    if (op.text == "!=") return Negate(std::move(node));
+    return node;
+  }
+
+  absl::Status CountTerm(uint32_t offset) {
+    if (++terms_ <= limits::kMaxFilterTerms) return absl::OkStatus();
+    return Bad(offset, absl::StrCat("the filter has more than ",
+                                    limits::kMaxFilterTerms, " terms"));
+  }
+
+  // One comparison with one value; != is left to the caller.
+  static absl::StatusOr<Node> MakeTerm(const FilterToken& field,
+                                       const FilterToken& op,
+                                       const FilterToken& value) {
     auto node = std::make_unique<FilterNode>();
     node->offset = field.offset;
-    RETURN_IF_ERROR(SetComparison(op, node.get()));
+    SetComparison(op, node.get());
     if (field.text == "start_time" || field.text == "end_time") {
       node->kind =
           field.text == "start_time" ? Kind::kStartTime : Kind::kEndTime;
@@ -187,25 +237,24 @@ class Parser {
     } else {
       RETURN_IF_ERROR(SetTag(field, op, value, node.get()));
     }
-    if (op.text == "!=") return Negate(std::move(node));
     return node;
   }
 
-  static absl::Status SetComparison(const FilterToken& op, FilterNode* node) {
+  static void SetComparison(const FilterToken& op, FilterNode* node) {
     if (op.text == "<") node->comparison = Comparison::kLess;
     if (op.text == "<=") node->comparison = Comparison::kLessOrEqual;
     if (op.text == ">") node->comparison = Comparison::kGreater;
     if (op.text == ">=") node->comparison = Comparison::kGreaterOrEqual;
-    return absl::OkStatus();
   }
 
   static absl::Status NoHas(const FilterToken& op) {
-    if (op.text != ":") return absl::OkStatus();
-    return Bad(op.offset, "':' works on tags; compare times with =, <, >");
+    if (op.text != ":" && op.text != "IN") return absl::OkStatus();
+    return Bad(op.offset, "this works on tags; compare times with =, <, >");
   }
 
   static absl::Status NoOrder(const FilterToken& op) {
-    if (op.text == "=" || op.text == "!=" || op.text == ":") {
+    if (op.text == "=" || op.text == "!=" || op.text == ":" ||
+        op.text == "IN") {
       return absl::OkStatus();
     }
     return Bad(op.offset, "this field has no order: use = or !=");
@@ -239,28 +288,20 @@ class Parser {
       return Bad(op.offset, "a personal key knows no order: use =, != or :*");
     }
     node->kind = Kind::kTagCompares;
-    if (!ParseNumber(value.text, &node->number)) {
-      return Bad(value.offset, "a tag compares with a plain number, as in 2.5");
+    if (ParseNumber(value.text, &node->number)) return absl::OkStatus();
+    node->as_time = true;
+    if (!ParseFilterTime(value.text, &node->time_us)) {
+      return Bad(value.offset,
+                 "a tag compares with a plain number, as in 2.5, or with a "
+                 "time, as in \"2026-11-01T08:00:00Z\"");
     }
     return absl::OkStatus();
   }
 
   static absl::Status SetTime(const FilterToken& value, FilterNode* node) {
-    absl::Time time;
-    std::string error;
-    // RFC 3339 ends in a zone; a date alone is its midnight in UTC.
-    if (!absl::ParseTime(absl::RFC3339_full, value.text, &time, &error) &&
-        !(value.text.size() == 10 &&
-          absl::ParseTime("%Y-%m-%d", value.text, &time, &error))) {
-      return Bad(
-          value.offset,
-          "not a time: write \"2026-11-01T08:00:00Z\" or \"2026-11-01\"");
-    }
-    if (time == absl::InfiniteFuture() || time == absl::InfinitePast()) {
-      return Bad(value.offset, "not a moment in time");
-    }
-    node->time_us = absl::ToUnixMicros(time);
-    return absl::OkStatus();
+    if (ParseFilterTime(value.text, &node->time_us)) return absl::OkStatus();
+    return Bad(value.offset,
+               "not a time: write \"2026-11-01T08:00:00Z\" or \"2026-11-01\"");
   }
 
   static absl::Status SetDuration(const FilterToken& value, FilterNode* node) {
@@ -346,6 +387,21 @@ bool ParseNumber(absl::string_view text, double* number) {
   }
   return !digits.empty() && absl::SimpleAtod(text, number) &&
          std::isfinite(*number);
+}
+
+bool ParseFilterTime(absl::string_view text, int64_t* time_us) {
+  absl::Time time;
+  std::string error;
+  if (!absl::ParseTime(absl::RFC3339_full, text, &time, &error) &&
+      !(text.size() == 10 &&
+        absl::ParseTime("%Y-%m-%d", text, &time, &error))) {
+    return false;
+  }
+  if (time == absl::InfiniteFuture() || time == absl::InfinitePast()) {
+    return false;
+  }
+  *time_us = absl::ToUnixMicros(time);
+  return true;
 }
 
 absl::StatusOr<std::unique_ptr<FilterNode>> ParseFilter(

@@ -27,6 +27,8 @@ struct FilterNode {
   enum class Kind {
     // Matches everything; an empty filter.
     kAll,
+    // Matches nothing; no text says so, but a filter may come to it.
+    kNone,
     // Two children or more.
     kAnd,
     kOr,
@@ -51,9 +53,11 @@ struct FilterNode {
   std::string value;
   // kTagCompares, kStartTime, kEndTime, kDuration.
   Comparison comparison = Comparison::kEqual;
-  // kTagCompares.
+  // kTagCompares: with values that are times, or with those that are numbers.
+  bool as_time = false;
   double number = 0;
-  // kStartTime and kEndTime: since 1970; kDuration: the length.
+  // kStartTime, kEndTime and kTagCompares as a time: since 1970; kDuration: the
+  // length.
   int64_t time_us = 0;
   // kState: CLOSE_REASON_UNSPECIFIED stands for open.
   stored::v1::CloseReason state = stored::v1::CLOSE_REASON_UNSPECIFIED;
@@ -67,7 +71,9 @@ struct FilterNode {
 
 // Parses AIP-160: AND, OR (which binds tighter than AND), NOT and unary minus,
 // parentheses, terms side by side as AND, and = != < <= > >= and : (has) on tag
-// keys and on start_time, end_time, duration, state and session. Errors are
+// keys and on start_time, end_time, duration, state and session. After = != and
+// : several values may stand, as in key:("a" OR "b"); key IN ("a", "b"), which
+// AIP-160 does not have, is the same. Errors are
 // INVALID_ARGUMENT with ErrorDetail{reason BAD_FILTER, field "filter",
 // field_offset}; they never repeat the filter's text, which may hold personal
 // data. Any bytes may come.
@@ -78,6 +84,10 @@ bool IsTagKey(absl::string_view key);
 
 // Reads a plain decimal number: [+-]digits[.digits]. Returns false for others.
 bool ParseNumber(absl::string_view text, double* number);
+
+// Reads RFC 3339, which ends in a zone, or a date alone, its midnight in UTC.
+// Returns false for others.
+bool ParseFilterTime(absl::string_view text, int64_t* time_us);
 
 // The error of a filter that parses and still can't be answered.
 absl::Status FilterError(absl::StatusCode code, uint32_t offset,

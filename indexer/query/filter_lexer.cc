@@ -119,7 +119,45 @@ FilterToken FilterLexer::NextOperator() {
     token.text = std::string(op);
     return token;
   }
+  // A word like any other unless it ends here.
+  constexpr absl::string_view kIn = "IN";
+  if (text_.substr(at_, kIn.size()) == kIn &&
+      kKeyStop.find(text_.substr(at_ + kIn.size(), 1)) !=
+          absl::string_view::npos) {
+    at_ += kIn.size();
+    token.kind = Kind::kOperator;
+    token.text = std::string(kIn);
+  }
   return token;
+}
+
+FilterToken FilterLexer::NextOpen() {
+  SkipSpace();
+  FilterToken token;
+  token.offset = static_cast<uint32_t>(at_);
+  if (text_.substr(at_, 1) != "(") return token;
+  ++at_;
+  token.kind = Kind::kOpen;
+  return token;
+}
+
+absl::StatusOr<FilterToken> FilterLexer::NextInList() {
+  SkipSpace();
+  FilterToken token;
+  token.offset = static_cast<uint32_t>(at_);
+  if (at_ >= text_.size()) return token;
+  if (text_[at_] == ',' || text_[at_] == ')') {
+    token.kind = text_[at_] == ',' ? Kind::kComma : Kind::kClose;
+    ++at_;
+    return token;
+  }
+  token = Word(kValueStop);
+  if (token.text == "OR") {
+    token.kind = Kind::kOr;
+    return token;
+  }
+  return FilterError(absl::StatusCode::kInvalidArgument, token.offset,
+                     "expected another value or ) here");
 }
 
 absl::StatusOr<FilterToken> FilterLexer::NextValue() {

@@ -25,10 +25,12 @@ struct FilterToken {
     kWord,
     kQuoted,
     kOperator,
+    // Between the values of a list.
+    kComma,
   };
 
   Kind kind = Kind::kEnd;
-  // The word, or the operator: "=", "!=", "<", "<=", ">", ">=", ":".
+  // The word, or the operator: "=", "!=", "<", "<=", ">", ">=", ":", "IN".
   std::string text;
   uint32_t offset = 0;
 };
@@ -45,6 +47,11 @@ class FilterLexer {
   // The next token where an operator may stand; anything else is not taken and
   // comes as kEnd.
   FilterToken NextOperator();
+  // An opening parenthesis where a value may stand; anything else is not taken
+  // and comes as kEnd.
+  FilterToken NextOpen();
+  // What follows a value of a list: kComma, kOr, kClose or kEnd.
+  absl::StatusOr<FilterToken> NextInList();
   // The next token where a value must stand.
   absl::StatusOr<FilterToken> NextValue();
 

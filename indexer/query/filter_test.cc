@@ -31,6 +31,8 @@ std::string Show(const FilterNode& node) {
   switch (node.kind) {
     case Kind::kAll:
       return "all";
+    case Kind::kNone:
+      return "none";
     case Kind::kAnd:
       return children("and");
     case Kind::kOr:
@@ -42,7 +44,8 @@ std::string Show(const FilterNode& node) {
     case Kind::kTagPresent:
       return absl::StrCat(node.key, ":*");
     case Kind::kTagCompares:
-      return absl::StrCat(node.key, op, node.number);
+      return node.as_time ? absl::StrCat(node.key, op, "t", node.time_us)
+                          : absl::StrCat(node.key, op, node.number);
     case Kind::kStartTime:
       return absl::StrCat("start", op, node.time_us);
     case Kind::kEndTime:
@@ -84,6 +87,25 @@ TEST(FilterTest, Grammar) {
   EXPECT_EQ(Parsed("my-key.x_1='it\\'s \\\"so\\\\'"), "my-key.x_1=it's \"so\\");
   EXPECT_EQ(Parsed("a=\"AND\" b=\"*\""), "(and a=AND b=*)");
   EXPECT_EQ(Parsed("rating <= 2 OR rating>-1.5"), "(or rating<=2 rating>-1.5)");
+}
+
+TEST(FilterTest, ListsOfValues) {
+  EXPECT_EQ(Parsed("a IN (\"x\", y,'z')"), "(or a=x a=y a=z)");
+  EXPECT_EQ(Parsed("a IN(x)"), "a=x");
+  EXPECT_EQ(Parsed("a:(x OR \"y\")"), "(or a=x a=y)");
+  EXPECT_EQ(Parsed("a=(x OR y) b=1"), "(and (or a=x a=y) b=1)");
+  EXPECT_EQ(Parsed("a != (x OR y)"), "(not (or a=x a=y))");
+  EXPECT_EQ(Parsed("NOT a IN (x, y)"), "(not (or a=x a=y))");
+  EXPECT_EQ(Parsed("state IN (open, closed)"), "(or state=0.0 state=1.0)");
+  // A word like any other where no operator may stand.
+  EXPECT_EQ(Parsed("a = IN"), "a=IN");
+  EXPECT_EQ(Parsed("a IN (IN)"), "a=IN");
+}
+
+TEST(FilterTest, TagsCompareWithNumbersAndTimes) {
+  EXPECT_EQ(Parsed("due < \"2026-11-01T00:00:00Z\""), "due<t1793491200000000");
+  EXPECT_EQ(Parsed("due >= 2026-11-01"), "due>=t1793491200000000");
+  EXPECT_EQ(Parsed("due < 2026"), "due<2026");
 }
 
 TEST(FilterTest, FieldsOfTheSession) {
@@ -143,6 +165,16 @@ TEST(FilterTest, ErrorsNameTheirPlaceAndNeverTheValue) {
       {"state < open", 6},
       {"session = secret", 10},
       {"a = 1, b = secret", 5},
+      {"a IN secret", 5},
+      {"a IN (secret", 5},
+      {"a IN (secret OR x)", 13},
+      {"a IN (secret x)", 13},
+      {"a IN ()", 6},
+      {"a:(secret, x)", 9},
+      {"a:(secret OR )", 13},
+      {"a < (secret)", 4},
+      {"a IN (*)", 6},
+      {"start_time IN (2026-11-01)", 11},
   };
   for (const Bad& bad : cases) {
     const absl::Status status = ParseFilter(bad.text).status();
@@ -178,10 +210,10 @@ TEST(FilterTest, BoundsHold) {
 
 TEST(FilterTest, AnyBytesAreAnsweredWithinTheText) {
   std::mt19937 random(417);
-  const std::string pieces[] = {"a",  "=",  "!=",    ":",  "<=",   "(",
-                                ")",  "-",  "NOT ",  " ",  " OR ", " AND ",
-                                "\"", "\\", "'",     "*",  "1",    "duration",
-                                ",",  "\n", "state", "5s", ".",    "x1"};
+  const std::string pieces[] = {
+      "a", "=",    "!=",    ":",  "<=", "(",  ")",    "-",   "NOT ",
+      " ", " OR ", " AND ", "\"", "\\", "'",  "*",    "1",   "duration",
+      ",", "\n",   "state", "5s", ".",  "x1", " IN ", "IN ("};
   for (int round = 0; round < 20000; ++round) {
     std::string text;
     const int length = static_cast<int>(random() % 12);

@@ -2,80 +2,86 @@
 #define INDEXER_QUERY_MATCH_WALKER_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
-#include "archiver/base/ids.h"
-#include "archiver/log/record.h"
-#include "indexer/query/doc_iterator.h"
+#include "archiver/base/limits.h"
 #include "indexer/query/filter.h"
+#include "indexer/query/past_sessions.h"
+#include "indexer/query/planner.h"
+#include "indexer/query/query_cost.h"
+#include "indexer/query/row_cache.h"
+#include "indexer/query/session_as_of.h"
+#include "indexer/query/session_iterator.h"
 #include "indexer/store/index_view.h"
-#include "indexer/store/keys.h"
-#include "proto/stored/v1/index_rows.pb.h"
+#include "indexer/store/run_set.h"
+#include "indexer/store/session_number.h"
 
 namespace diptych::indexer {
 
-// Walks the runs that satisfy a filter, in order. Not thread-safe; `view` and
-// `filter` must outlive it.
+// A session of which some runs satisfy the filter.
+struct Match {
+  SessionNumber session;
+  RunSet runs;
+  // Of an answer of an earlier moment, if the session has changed since: what
+  // it was then, whose runs these are.
+  std::shared_ptr<const PastSession> past;
+};
+
+// Walks the sessions that satisfy a filter, in order. Not thread-safe.
 class MatchWalker {
  public:
   struct Options {
     Order order = Order::kNewestFirst;
-    // Postings from this log position on are not seen.
-    log::Position before_position = 0;
-    // Asked now and then; true ends the walk with CANCELLED. May be empty.
+    // The first that is looked at; nullopt: the order's first.
+    std::optional<SessionNumber> from;
+    // The answer is of its position; nullptr: of now. Must outlive the walker.
+    const PastSessions* past = nullptr;
+    // True ends the walk with CANCELLED. May be empty.
     std::function<bool()> cancelled;
+    uint64_t max_cost = limits::kMaxQueryCost;
   };
 
   // Plans the filter. INVALID_ARGUMENT or RESOURCE_EXHAUSTED, with the place,
-  // if it can't be answered.
+  // if it can't be answered. `view` must outlive it.
   static absl::StatusOr<std::unique_ptr<MatchWalker>> Create(
       const IndexView* view, const FilterNode& filter, Options options);
 
-  // The next match; nullopt at the end.
-  absl::StatusOr<std::optional<DocId>> Next();
+  // The next match, good until the next call; nullptr at the end.
+  absl::StatusOr<const Match*> Next();
 
-  // Goes on behind all runs of doc's session.
-  void SkipSession(const DocId& doc);
-  // Goes on with the first run of doc's session.
-  void GoToSession(const DocId& doc);
+  // Set if the end came because the query had cost too much: the session that
+  // was not looked at any more.
+  const std::optional<SessionNumber>& stopped_at() const { return stopped_at_; }
 
-  // The session's row; good until another is asked for. NOT_FOUND if there is
-  // none.
-  absl::StatusOr<const stored::v1::SessionRow*> Row(const base::Uuid& session);
+  RowCache& rows() { return rows_; }
+  QueryCost& cost() { return cost_; }
 
  private:
-  using Iterators = std::vector<std::unique_ptr<DocIterator>>;
+  MatchWalker(const IndexView* view, std::unique_ptr<FilterNode> filter,
+              Options options);
 
-  MatchWalker(const IndexView* view, Options options)
-      : view_(view), options_(std::move(options)) {}
+  absl::StatusOr<bool> Spent(SessionNumber at);
+  // The changed session that comes next, whether or not it matches.
+  std::optional<SessionNumber> NextPast() const;
 
-  absl::Status NarrowBounds(const FilterNode& node);
-  absl::StatusOr<std::unique_ptr<DocIterator>> Plan(const FilterNode& node);
-  absl::StatusOr<Iterators> PlanChildren(const FilterNode& node);
-  absl::StatusOr<std::unique_ptr<DocIterator>> PlanComparison(
-      const FilterNode& node);
-  absl::StatusOr<std::unique_ptr<DocIterator>> Posting(absl::string_view token,
-                                                       const FilterNode& node);
-  absl::StatusOr<std::unique_ptr<DocIterator>> All(const FilterNode& node);
-  absl::StatusOr<bool> SatisfiesRow(const FilterNode& node, const DocId& doc);
-
-  const IndexView* const view_;
+  const std::unique_ptr<FilterNode> filter_;
   const Options options_;
-  DocBounds bounds_;
-  size_t postings_ = 0;
-  size_t steps_ = 0;
-  std::unique_ptr<DocIterator> root_;
-  // Positioned before the first, or on one that was handed out already.
+  QueryCost cost_;
+  RowCache rows_;
+  std::unique_ptr<SessionIterator> root_;
+  // In the walk's order.
+  std::vector<SessionNumber> past_;
+  size_t next_past_ = 0;
+  // The root stands on what was looked at already.
   bool pending_step_ = false;
-  std::optional<stored::v1::SessionRow> row_;
-  base::Uuid row_session_;
+  std::optional<SessionNumber> stopped_at_;
+  Match match_;
 };
 
 }  // namespace diptych::indexer

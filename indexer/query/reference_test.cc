@@ -188,10 +188,12 @@ class RandomArchive {
                 std::function<void()> catch_up)
       : archive_(archive), random_(seed), catch_up_(std::move(catch_up)) {
     for (int i = 0; i < sessions; ++i) AddSession();
-    // Newest first; at the same start the smaller id first.
-    std::sort(model_.begin(), model_.end(), [](const auto& a, const auto& b) {
-      return a.start_us != b.start_us ? a.start_us > b.start_us : a.id < b.id;
-    });
+    // Newest first; of those that began in the same second the later one.
+    std::reverse(model_.begin(), model_.end());
+    std::stable_sort(model_.begin(), model_.end(),
+                     [](const auto& a, const auto& b) {
+                       return a.start_us > b.start_us;
+                     });
   }
 
   const std::vector<ModelSession>& model() const { return model_; }
