@@ -12,7 +12,7 @@
 namespace diptych::indexer {
 
 // Segments of one session that share a row (FORMAT.md). Each is written as the
-// step from the one before it, so a usual one takes some 16 bytes.
+// step from the one before it, so a usual one takes some 19 bytes.
 
 // REQUIRES: ascending by number, each once.
 std::string PackSegments(absl::Span<const stored::v1::SegmentRow> rows);
