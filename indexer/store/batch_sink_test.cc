@@ -11,7 +11,7 @@
 #include "indexer/store/chunk_pack.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/keys.h"
-#include "indexer/store/posting_block.h"
+#include "indexer/store/posting_block_writer.h"
 #include "indexer/store/posting_list.h"
 #include "indexer/store/run_set.h"
 #include "indexer/store/session_number.h"

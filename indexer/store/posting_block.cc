@@ -25,29 +25,18 @@
 namespace diptych::indexer {
 namespace {
 
-// The first byte: a version, and what follows.
-constexpr uint8_t kVersionMask = 0x0f;
-constexpr uint8_t kVersion = 1;
-constexpr uint8_t kMinHasTurn = 0x10;
-constexpr uint8_t kOneSession = 0x20;
-constexpr uint8_t kChange = 0x40;
-constexpr uint8_t kUnused = 0x80;
+using posting_shape::kChange;
+using posting_shape::kMinHasTurn;
+using posting_shape::kOneSession;
+using posting_shape::kSecond_bytes;
+using posting_shape::kUnused;
+using posting_shape::kVersion;
+using posting_shape::kVersionMask;
 
-constexpr size_t kSecond_bytes = 4;
 constexpr uint32_t kGroupSize = limits::kPostingSkip_entries;
 
 uint32_t GroupsOf(size_t sessions) {
   return static_cast<uint32_t>((sessions + kGroupSize - 1) / kGroupSize);
-}
-
-size_t BytesFor(uint64_t value) {
-  return static_cast<size_t>(std::bit_width(value) + 7) / 8;
-}
-
-void AppendLittleEndian(uint64_t value, size_t bytes, std::string* out) {
-  for (size_t i = 0; i < bytes; ++i) {
-    out->push_back(static_cast<char>(value >> (8 * i)));
-  }
 }
 
 // Up to eight bytes at a place.
@@ -59,68 +48,11 @@ uint64_t ReadLittleEndian(absl::string_view bytes, size_t at, size_t count) {
                     : reader.Read(static_cast<int>(count - 4) * 8) << 32 | low;
 }
 
-// What only blocks of several groups have: how to get to one of them.
-void AppendSkips(absl::Span<const PostingEntry> entries,
-                 const std::vector<uint64_t>& offsets, std::string* out) {
-  const uint64_t min = entries.front().session.value();
-  uint64_t runs = 0;
-  for (const PostingEntry& entry : entries) runs += entry.runs.size();
-  AppendVarint(entries.back().session.value() - min, out);
-  AppendVarint(runs, out);
-  const auto first_of = [&](size_t group) {
-    return entries[group * kGroupSize].session.value() - min;
-  };
-  const size_t session_bytes = BytesFor(first_of(offsets.size() - 1));
-  const size_t offset_bytes = BytesFor(offsets.back());
-  out->push_back(static_cast<char>(session_bytes << 4 | offset_bytes));
-  for (size_t group = 1; group < offsets.size(); ++group) {
-    AppendLittleEndian(first_of(group), session_bytes, out);
-    AppendLittleEndian(offsets[group], offset_bytes, out);
-  }
-}
-
-std::string Encode(absl::Span<const PostingEntry> entries, uint8_t shape) {
-  std::string out;
-  if (entries.empty()) {
-    out.push_back(static_cast<char>(shape));
-    AppendVarint(0, &out);
-    return out;
-  }
-  const SessionNumber min = entries.front().session;
-  if (min.turn() != 0) shape |= kMinHasTurn;
-  if (entries.size() == 1) shape |= kOneSession;
-  out.push_back(static_cast<char>(shape));
-  if (entries.size() > 1) AppendVarint(entries.size(), &out);
-  AppendBigEndian32(min.second(), &out);
-  if (min.turn() != 0) AppendVarint(min.turn(), &out);
-
-  if (entries.size() == 1) {
-    AppendLonePosting(entries.front().runs, &out);
-    return out;
-  }
-  std::string bodies;
-  std::vector<uint64_t> offsets;
-  for (size_t i = 0; i < entries.size(); i += kGroupSize) {
-    offsets.push_back(bodies.size());
-    AppendPostingGroup(entries.subspan(i, kGroupSize), &bodies);
-  }
-  if (offsets.size() > 1) AppendSkips(entries, offsets, &out);
-  return out + bodies;
-}
-
 absl::Status Unreadable() {
   return base::IntegrityError("a posting block is unreadable");
 }
 
 }  // namespace
-
-std::string EncodePostingBlock(absl::Span<const PostingEntry> entries) {
-  return Encode(entries, kVersion);
-}
-
-std::string EncodePostingChange(absl::Span<const PostingEntry> entries) {
-  return Encode(entries, kVersion | kChange);
-}
 
 absl::StatusOr<PostingBlockReader> PostingBlockReader::Open(
     absl::string_view bytes) {

@@ -16,17 +16,16 @@
 
 namespace diptych::indexer {
 
-// A block of a posting list on disk (FORMAT.md): sessions in ascending order,
-// delta-coded, each with the runs that are posted. Equal entries are equal
-// bytes.
-
-// REQUIRES: ascending, each session once, runs not empty.
-std::string EncodePostingBlock(absl::Span<const PostingEntry> entries);
-
-// A change to a block: what is to stand for each of these sessions from now on.
-// Putting the same change in twice is putting it in once.
-// REQUIRES: ascending, each session once.
-std::string EncodePostingChange(absl::Span<const PostingEntry> entries);
+// The first bytes of a block on disk (FORMAT.md).
+namespace posting_shape {
+inline constexpr uint8_t kVersionMask = 0x0f;
+inline constexpr uint8_t kVersion = 1;
+inline constexpr uint8_t kMinHasTurn = 0x10;
+inline constexpr uint8_t kOneSession = 0x20;
+inline constexpr uint8_t kChange = 0x40;
+inline constexpr uint8_t kUnused = 0x80;
+inline constexpr size_t kSecond_bytes = 4;
+}  // namespace posting_shape
 
 // Reads one block without unpacking it all: a skip table leads to within 64
 // entries of any session. Checks everything that it reads: damaged bytes give
@@ -62,6 +61,15 @@ class PostingBlockReader {
   void Next();
   void Prev();
   absl::Status status() const { return status_; }
+  // Groups of limits::kPostingSkip_entries, of which the last may be shorter.
+  uint32_t groups() const { return groups_; }
+  // The last group that begins at or before the session, or the first.
+  uint32_t GroupFor(SessionNumber session) const;
+  // A group's first session, and where its bytes begin in bodies().
+  SessionNumber FirstOf(uint32_t group) const;
+  uint64_t OffsetOf(uint32_t group) const;
+  absl::string_view bodies() const { return bodies_; }
+
   // Entries that were decoded, for what a query costs.
   uint64_t decoded() const { return decoded_; }
 
@@ -70,11 +78,6 @@ class PostingBlockReader {
                                                    bool change);
   // False if the header is unreadable.
   bool ReadHeader(absl::string_view bytes, bool change);
-  // Where a group's bytes begin, and its first session.
-  uint64_t OffsetOf(uint32_t group) const;
-  SessionNumber FirstOf(uint32_t group) const;
-  // The last group that begins at or before the session.
-  uint32_t GroupFor(SessionNumber session) const;
   // After damage; for good.
   void Fail();
   // Makes it the one at hand. False, and an error, if it is unreadable.

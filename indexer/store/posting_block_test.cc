@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/limits.h"
+#include "indexer/store/posting_block_writer.h"
 #include "indexer/store/posting_entry.h"
 #include "indexer/store/posting_test_data.h"
 #include "indexer/store/run_set.h"

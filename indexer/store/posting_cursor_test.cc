@@ -18,7 +18,7 @@
 #include "archiver/base/limits.h"
 #include "indexer/store/family.h"
 #include "indexer/store/index_store.h"
-#include "indexer/store/posting_block.h"
+#include "indexer/store/posting_block_writer.h"
 #include "indexer/store/posting_entry.h"
 #include "indexer/store/posting_list.h"
 #include "indexer/store/posting_test_data.h"

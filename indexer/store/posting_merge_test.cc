@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "indexer/store/posting_block.h"
+#include "indexer/store/posting_block_writer.h"
 #include "indexer/store/posting_entry.h"
 #include "indexer/store/posting_test_data.h"
 #include "indexer/store/run_set.h"
