@@ -21,6 +21,9 @@ std::shared_ptr<rocksdb::Cache> NewIndexCache();
 rocksdb::ColumnFamilyOptions IndexFamilyOptions(
     Family family, const std::shared_ptr<rocksdb::Cache>& cache);
 
+// For walks over a family, within bounds.
+rocksdb::ReadOptions IndexWalkOptions(Family family);
+
 }  // namespace diptych::indexer
 
 #endif  // INDEXER_STORE_INDEX_OPTIONS_H_

@@ -25,6 +25,8 @@
 #include "archiver/base/log_line.h"
 #include "archiver/base/mutex.h"
 #include "archiver/base/status_macros.h"
+#include "indexer/store/family.h"
+#include "indexer/store/index_options.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/write_chain.h"
 
@@ -45,19 +47,19 @@ absl::string_view FromSlice(const rocksdb::Slice& slice) {
 
 class RocksIterator final : public IndexIterator {
  public:
-  RocksIterator(RocksCore* core, rocksdb::ColumnFamilyHandle* family,
-                const rocksdb::Snapshot* snapshot, absl::string_view lower,
-                absl::string_view upper)
+  RocksIterator(RocksCore* core, rocksdb::ColumnFamilyHandle* handle,
+                Family family, const rocksdb::Snapshot* snapshot,
+                absl::string_view lower, absl::string_view upper)
       : core_(core),
         lower_(lower),
         upper_(upper),
         lower_slice_(lower_),
         upper_slice_(upper_) {
-    rocksdb::ReadOptions options;
+    rocksdb::ReadOptions options = IndexWalkOptions(family);
     options.snapshot = snapshot;
     if (!lower_.empty()) options.iterate_lower_bound = &lower_slice_;
     if (!upper_.empty()) options.iterate_upper_bound = &upper_slice_;
-    iterator_.reset(core->db()->NewIterator(options, family));
+    iterator_.reset(core->db()->NewIterator(options, handle));
   }
 
   bool Valid() const override { return iterator_->Valid(); }
@@ -111,8 +113,9 @@ class RocksSnapshot final : public IndexSnapshot {
   std::unique_ptr<IndexIterator> NewIterator(
       Family family, absl::string_view lower,
       absl::string_view upper) const override {
-    return std::make_unique<RocksIterator>(
-        families_->core(), families_->handle(family), snapshot_, lower, upper);
+    return std::make_unique<RocksIterator>(families_->core(),
+                                           families_->handle(family), family,
+                                           snapshot_, lower, upper);
   }
 
  private:
