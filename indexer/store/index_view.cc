@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -52,6 +53,12 @@ template <typename Take>
 absl::Status ForEachRow(const IndexSnapshot& snapshot, Family family,
                         const std::string& lower, const std::string& upper,
                         const Take& take) {
+  if (lower == upper) {
+    // Nearly always one row has it all, and an iterator costs more to make.
+    ASSIGN_OR_RETURN(const std::optional<std::string> value,
+                     snapshot.Get(family, lower));
+    return value.has_value() ? take(lower, *value) : absl::OkStatus();
+  }
   const auto iterator = snapshot.NewIterator(family, lower, PrefixEnd(upper));
   for (iterator->Seek(lower); iterator->Valid(); iterator->Next()) {
     RETURN_IF_ERROR(take(iterator->key(), iterator->value()));
@@ -173,11 +180,9 @@ absl::StatusOr<std::vector<SegmentRow>> IndexView::Segments(
       GroupKey(session, first / limits::kSegmentsPerPack),
       GroupKey(session, last / limits::kSegmentsPerPack),
       [&](absl::string_view, absl::string_view value) -> absl::Status {
-        ASSIGN_OR_RETURN(std::vector<SegmentRow> pack, UnpackSegments(value));
-        for (SegmentRow& row : pack) {
-          if (row.segment() < first || row.segment() > last) continue;
-          rows.push_back(std::move(row));
-        }
+        ASSIGN_OR_RETURN(std::vector<SegmentRow> pack,
+                         UnpackSegments(value, first, last));
+        std::move(pack.begin(), pack.end(), std::back_inserter(rows));
         return absl::OkStatus();
       }));
   return rows;
@@ -207,32 +212,22 @@ absl::StatusOr<std::optional<SessionRuns>> IndexView::Runs(
   if (runs.empty()) return found;
   const uint32_t first = runs.ranges().front().first / limits::kRunsPerPack;
   const uint32_t last = runs.ranges().back().last / limits::kRunsPerPack;
-  const auto add = [&](uint32_t group, absl::string_view value) {
-    absl::StatusOr<RunPack> pack = UnpackRuns(value);
-    RETURN_IF_ERROR(pack.status());
-    if (!found.has_value()) found.emplace();
-    found->session = pack->session;
-    uint32_t number = group * limits::kRunsPerPack;
-    for (RunRow& run : pack->runs) {
-      if (runs.Contains(number)) {
-        found->runs.push_back({number, std::move(run)});
-      }
-      ++number;
-    }
-    return absl::OkStatus();
-  };
-  if (first == last) {
-    // A session of less than an hour or so: no need to walk.
-    ASSIGN_OR_RETURN(const std::optional<std::string> value,
-                     snapshot_->Get(Family::kRuns, GroupKey(session, first)));
-    if (value.has_value()) RETURN_IF_ERROR(add(first, *value));
-    return found;
-  }
   RETURN_IF_ERROR(
       ForEachRow(*snapshot_, Family::kRuns, GroupKey(session, first),
                  GroupKey(session, last),
                  [&](absl::string_view key, absl::string_view value) {
-                   return add(GroupOf(key), value);
+                   absl::StatusOr<RunPack> pack = UnpackRuns(value);
+                   RETURN_IF_ERROR(pack.status());
+                   if (!found.has_value()) found.emplace();
+                   found->session = pack->session;
+                   uint32_t number = GroupOf(key) * limits::kRunsPerPack;
+                   for (RunRow& run : pack->runs) {
+                     if (runs.Contains(number)) {
+                       found->runs.push_back({number, std::move(run)});
+                     }
+                     ++number;
+                   }
+                   return absl::OkStatus();
                  }));
   return found;
 }

@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -77,14 +76,19 @@ void PackRecords(const SegmentRow& row, std::string* out) {
   }
 }
 
-void UnpackRecords(VarintReader* in, SegmentRow* row) {
+void UnpackRecords(uint64_t position, VarintReader* in, SegmentRow* row) {
   const uint64_t count = in->ReadVarint();
   // Each has two bytes at least.
   if (count == 0 || count > in->left() / 2) return in->Fail();
-  auto* records = row->mutable_records();
-  records->add_steps(row->position() - static_cast<uint64_t>(in->ReadSigned()));
-  for (uint64_t i = 1; i < count; ++i) records->add_steps(in->ReadVarint());
-  records->set_types(std::string(in->ReadBytes(count)));
+  const auto back = static_cast<uint64_t>(in->ReadSigned());
+  auto* records = row == nullptr ? nullptr : row->mutable_records();
+  if (records != nullptr) records->add_steps(position - back);
+  for (uint64_t i = 1; i < count; ++i) {
+    const uint64_t step = in->ReadVarint();
+    if (records != nullptr) records->add_steps(step);
+  }
+  const absl::string_view types = in->ReadBytes(count);
+  if (records != nullptr) records->set_types(std::string(types));
 }
 
 void PackRow(const SegmentRow& row, const SegmentRow& before,
@@ -122,40 +126,66 @@ void PackRow(const SegmentRow& row, const SegmentRow& before,
   if (flags & kRecords) PackRecords(row, out);
 }
 
-void UnpackRow(const SegmentRow& before, VarintReader* in, SegmentRow* row) {
+// What the next row is written against.
+struct Numbers {
+  uint32_t segment = 0;
+  uint32_t span = 0;
+  uint64_t epoch = 0;
+  uint64_t position = 0;
+  int64_t window_start_us = 0;
+  int64_t window_end_us = 0;
+  uint32_t chunks = 0;
+};
+
+// Reads on from the row before. A row that is not from first to last is not
+// worth a message.
+void UnpackRow(uint32_t first, uint32_t last, VarintReader* in, Numbers* n,
+               std::vector<SegmentRow>* rows) {
   const uint64_t flags = in->ReadVarint();
   if (flags > kAllFlags) return in->Fail();
-  row->set_segment(flags & kNewNumber ? in->ReadVarint32()
-                                      : before.segment() + 1);
-  row->set_span(flags & kNewSpan ? in->ReadVarint32() : before.span());
-  row->set_epoch(flags & kNewEpoch ? Add(before.epoch(), in->ReadSigned())
-                                   : before.epoch());
-  row->set_position(Add(before.position(), in->ReadSigned()));
-  row->set_window_start_us(flags & kNewWindow
-                               ? Add(before.window_end_us(), in->ReadSigned())
-                               : before.window_end_us());
-  const int64_t length_us = Add(WindowLength_us(before), in->ReadSigned());
-  row->set_window_end_us(Add(row->window_start_us(), length_us));
-  row->set_start_us(Add(row->window_start_us(), in->ReadSigned()));
-  row->set_end_us(Add(row->window_end_us(), in->ReadSigned()));
-  row->set_tags_from_us(flags & kAlways ? kAlways_us : row->window_start_us());
-  if (flags & kTagsFrom) {
-    row->set_tags_from_us(Add(row->window_start_us(), in->ReadSigned()));
-  }
-  row->set_tags_to_us(flags & kForever ? kForever_us : row->window_end_us());
-  if (flags & kTagsTo) {
-    row->set_tags_to_us(Add(row->window_end_us(), in->ReadSigned()));
-  }
-  row->set_payload_bytes(in->ReadVarint());
-  row->set_chunks(flags & kNewChunks ? in->ReadVarint32() : before.chunks());
+  n->segment = flags & kNewNumber ? in->ReadVarint32() : n->segment + 1;
+  SegmentRow* const row = first <= n->segment && n->segment <= last
+                              ? &rows->emplace_back()
+                              : nullptr;
+  if (flags & kNewSpan) n->span = in->ReadVarint32();
+  if (flags & kNewEpoch) n->epoch = Add(n->epoch, in->ReadSigned());
+  n->position = Add(n->position, in->ReadSigned());
+  int64_t length_us = Step(n->window_start_us, n->window_end_us);
+  n->window_start_us = flags & kNewWindow
+                           ? Add(n->window_end_us, in->ReadSigned())
+                           : n->window_end_us;
+  length_us = Add(length_us, in->ReadSigned());
+  n->window_end_us = Add(n->window_start_us, length_us);
+  const int64_t start_us = Add(n->window_start_us, in->ReadSigned());
+  const int64_t end_us = Add(n->window_end_us, in->ReadSigned());
+  int64_t tags_from_us = flags & kAlways ? kAlways_us : n->window_start_us;
+  if (flags & kTagsFrom) tags_from_us = Add(tags_from_us, in->ReadSigned());
+  int64_t tags_to_us = flags & kForever ? kForever_us : n->window_end_us;
+  if (flags & kTagsTo) tags_to_us = Add(tags_to_us, in->ReadSigned());
+  const uint64_t payload_bytes = in->ReadVarint();
+  if (flags & kNewChunks) n->chunks = in->ReadVarint32();
   if (flags & kTracks) {
     const uint64_t count = in->ReadVarint();
     if (count == 0 || count > in->left()) return in->Fail();
     for (uint64_t i = 0; i < count; ++i) {
-      row->add_tracks_without_key_frame(in->ReadVarint32());
+      const uint32_t track = in->ReadVarint32();
+      if (row != nullptr) row->add_tracks_without_key_frame(track);
     }
   }
-  if (flags & kRecords) UnpackRecords(in, row);
+  if (flags & kRecords) UnpackRecords(n->position, in, row);
+  if (row == nullptr) return;
+  row->set_segment(n->segment);
+  row->set_span(n->span);
+  row->set_epoch(n->epoch);
+  row->set_position(n->position);
+  row->set_window_start_us(n->window_start_us);
+  row->set_window_end_us(n->window_end_us);
+  row->set_tags_from_us(tags_from_us);
+  row->set_tags_to_us(tags_to_us);
+  row->set_start_us(start_us);
+  row->set_end_us(end_us);
+  row->set_payload_bytes(payload_bytes);
+  row->set_chunks(n->chunks);
 }
 
 }  // namespace
@@ -174,22 +204,24 @@ std::string PackSegments(absl::Span<const SegmentRow> rows) {
   return pack;
 }
 
-absl::StatusOr<std::vector<SegmentRow>> UnpackSegments(absl::string_view pack) {
+absl::StatusOr<std::vector<SegmentRow>> UnpackSegments(absl::string_view pack,
+                                                       uint32_t first,
+                                                       uint32_t last) {
   VarintReader in(pack);
   std::vector<SegmentRow> rows;
   if (in.ReadByte() != kFormat) in.Fail();
   const uint64_t count = in.ReadVarint();
   if (count > limits::kSegmentsPerPack) in.Fail();
-  rows.reserve(in.ok() ? count : 0);
-  for (uint64_t i = 0; i < count && in.ok(); ++i) {
-    SegmentRow row;
-    UnpackRow(rows.empty() ? SegmentRow::default_instance() : rows.back(), &in,
-              &row);
+  Numbers numbers;
+  bool past_last = false;
+  for (uint64_t i = 0; i < count && in.ok() && !past_last; ++i) {
+    const uint32_t before = numbers.segment;
+    UnpackRow(first, last, &in, &numbers, &rows);
     // Ascending, or somebody would find one twice.
-    if (!rows.empty() && row.segment() <= rows.back().segment()) in.Fail();
-    rows.push_back(std::move(row));
+    if (i > 0 && numbers.segment <= before) in.Fail();
+    past_last = numbers.segment >= last && i + 1 < count;
   }
-  if (!in.AtGoodEnd()) {
+  if (!(past_last && in.ok()) && !in.AtGoodEnd()) {
     return base::IntegrityError("the index has unreadable segments");
   }
   return rows;

@@ -1,6 +1,7 @@
 #ifndef INDEXER_STORE_SEGMENT_PACK_H_
 #define INDEXER_STORE_SEGMENT_PACK_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,10 @@ namespace diptych::indexer {
 // REQUIRES: ascending by number, each once.
 std::string PackSegments(absl::Span<const stored::v1::SegmentRow> rows);
 
-// DATA_LOSS if the bytes are not what PackSegments wrote.
+// Those numbered first to last. DATA_LOSS if the bytes up to there are not what
+// PackSegments wrote.
 absl::StatusOr<std::vector<stored::v1::SegmentRow>> UnpackSegments(
-    absl::string_view pack);
+    absl::string_view pack, uint32_t first = 0, uint32_t last = UINT32_MAX);
 
 }  // namespace diptych::indexer
 
