@@ -161,6 +161,10 @@ class Stream:
         self._wait(lambda: self.durable(side) >= sequence,
                    f"acknowledgement of {sequence}")
 
+    def wait_note_durable(self, side, note):
+        self._wait(lambda: self.durable(side, notes=True) >= note,
+                   f"acknowledgement of note {note}")
+
     def wait_status(self):
         """(code, message, ErrorDetail or None) of the stream's end."""
         with self._changed:

@@ -55,6 +55,10 @@ class AccessRecordTest(unittest.TestCase):
             "CountSessions": lambda: self.catalog.CountSessions(
                 wire.catalog.CountSessionsRequest(filter='clerk = "C0231"'),
                 timeout=_TIMEOUT_S),
+            "Summarize": lambda: self.catalog.Summarize(
+                wire.catalog.SummarizeRequest(filter='clerk = "C0231"',
+                                              keys=["clerk", "item"]),
+                timeout=_TIMEOUT_S),
             "GetSession": lambda: self.catalog.GetSession(
                 wire.catalog.GetSessionRequest(session_id=self.session),
                 timeout=_TIMEOUT_S),
