@@ -150,6 +150,7 @@ absl::StatusOr<Catalog::Page> Catalog::BeginPage(absl::string_view method,
   MatchWalker::Options options;
   options.order = page.order;
   options.cancelled = caller.cancelled;
+  options.max_cost = options_.max_query_cost;
   if (page.continued) {
     auto past = PastSessions::Load(page.sight.view.get(), page.place.position);
     if (!past.ok()) return OfPage(past.status());

@@ -2,6 +2,7 @@
 #define INDEXER_QUERY_CATALOG_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/clock.h"
+#include "archiver/base/limits.h"
 #include "archiver/log/record.h"
 #include "archiver/seal/index_keys.h"
 #include "indexer/access/access_recorder.h"
@@ -49,6 +51,8 @@ class Catalog {
     LogFollower* follower = nullptr;
     AccessRecorder* access = nullptr;
     base::Clock* clock = nullptr;
+    // What one question may cost.
+    uint64_t max_query_cost = limits::kMaxQueryCost;
     // How far a new index is that is being made; nullopt if none is. May be
     // empty.
     std::function<std::optional<api::v1::RebuildProgress>()> rebuild;

@@ -66,6 +66,7 @@ absl::StatusOr<api::v1::CountSessionsResponse> Catalog::CountSessions(
                    ParseFilter(request.filter()));
   SummaryOptions options;
   options.cancelled = caller.cancelled;
+  options.max_cost = options_.max_query_cost;
   const std::string& group_by = request.group_by();
   if (!group_by.empty()) {
     if (!IsTagKey(group_by)) {
@@ -110,6 +111,7 @@ absl::StatusOr<api::v1::SummarizeResponse> Catalog::Summarize(
   SummaryOptions options;
   options.keys.assign(request.keys().begin(), request.keys().end());
   options.cancelled = caller.cancelled;
+  options.max_cost = options_.max_query_cost;
   stored::v1::AccessRecord record;
   record.set_action(
       absl::StrCat("Catalog.Summarize by ", absl::StrJoin(options.keys, ",")));

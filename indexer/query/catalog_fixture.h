@@ -13,8 +13,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "archiver/base/clock.h"
+#include "archiver/base/fake_clock.h"
 #include "archiver/base/ids.h"
+#include "archiver/base/limits.h"
 #include "archiver/log/record.h"
 #include "indexer/access/access_recorder.h"
 #include "indexer/builder/index_builder.h"
@@ -75,14 +76,19 @@ class CatalogTest : public ::testing::Test {
     builder_ = IndexBuilder::Create(std::move(options)).value();
     follower_ = std::make_unique<LogFollower>(&archive_->log(), builder_.get());
     follower_->SetDurableEnd(0);
+    MakeCatalog(limits::kMaxQueryCost);
+    caller_.principal = "diptych://archive/auditor/anna";
+  }
+
+  void MakeCatalog(uint64_t max_query_cost) {
     Catalog::Options catalog;
     catalog.store = store_.get();
     catalog.keys = &archive_->index_keys();
     catalog.follower = follower_.get();
     catalog.access = recorder_.get();
-    catalog.clock = base::Clock::Real();
+    catalog.clock = &clock_;
+    catalog.max_query_cost = max_query_cost;
     catalog_ = std::make_unique<Catalog>(catalog);
-    caller_.principal = "diptych://archive/auditor/anna";
   }
 
   absl::StatusOr<api::v1::ListSessionsResponse> ListPage(
@@ -162,6 +168,7 @@ class CatalogTest : public ::testing::Test {
   std::unique_ptr<IndexStore> store_;
   std::unique_ptr<IndexBuilder> builder_;
   std::unique_ptr<LogFollower> follower_;
+  base::FakeClock clock_;
   std::unique_ptr<Catalog> catalog_;
   Caller caller_;
 };

@@ -19,6 +19,15 @@
 #include "proto/stored/v1/index_rows.pb.h"
 
 namespace diptych::indexer {
+namespace {
+
+bool AsksForStart(const FilterNode& filter) {
+  return filter.kind == FilterNode::Kind::kStartTime ||
+         std::any_of(filter.children.begin(), filter.children.end(),
+                     [](const auto& child) { return AsksForStart(*child); });
+}
+
+}  // namespace
 
 MatchWalker::MatchWalker(const IndexView* view,
                          std::unique_ptr<FilterNode> filter, Options options)
@@ -31,14 +40,16 @@ absl::StatusOr<std::unique_ptr<MatchWalker>> MatchWalker::Create(
     const IndexView* view, const FilterNode& filter, Options options) {
   auto walker = absl::WrapUnique(
       new MatchWalker(view, Canonical(filter), std::move(options)));
-  ASSIGN_OR_RETURN(const stored::v1::IndexState state, view->State());
   const Options& asked = walker->options_;
   PlanContext context;
   context.view = view;
   context.cost = &walker->cost_;
   context.rows = &walker->rows_;
   context.order = asked.order;
-  context.max_displacement_s = state.max_displacement_s();
+  if (AsksForStart(*walker->filter_)) {
+    ASSIGN_OR_RETURN(const stored::v1::IndexState state, view->State());
+    context.max_displacement_s = state.max_displacement_s();
+  }
   ASSIGN_OR_RETURN(SessionBounds bounds, BoundsOf(*walker->filter_, context));
   if (asked.from.has_value()) {
     SessionBounds rest;

@@ -190,10 +190,9 @@ class RandomArchive {
     for (int i = 0; i < sessions; ++i) AddSession();
     // Newest first; of those that began in the same second the later one.
     std::reverse(model_.begin(), model_.end());
-    std::stable_sort(model_.begin(), model_.end(),
-                     [](const auto& a, const auto& b) {
-                       return a.start_us > b.start_us;
-                     });
+    std::stable_sort(
+        model_.begin(), model_.end(),
+        [](const auto& a, const auto& b) { return a.start_us > b.start_us; });
   }
 
   const std::vector<ModelSession>& model() const { return model_; }

@@ -83,11 +83,6 @@ std::string RowContext(Family family, absl::string_view key) {
   return absl::StrCat(RowName(family), "/", key);
 }
 
-std::string UniversalToken(const seal::IndexKeys& keys) {
-  // No tag has an empty key.
-  return keys.Token("", "");
-}
-
 std::string DictionaryKey(const seal::IndexKeys& keys, absl::string_view key,
                           absl::string_view value) {
   return absl::StrCat(keys.Token(key, ""), keys.Token(key, value));
@@ -263,16 +258,6 @@ absl::StatusOr<std::vector<SessionNumber>> IndexView::Changes(
         "more sessions have changed than one answer looks at");
   }
   return sessions;
-}
-
-std::unique_ptr<IndexIterator> IndexView::Postings(absl::string_view token,
-                                                   const DocId& lower,
-                                                   const DocId& upper) const {
-  std::string end = PostingKey(token, upper);
-  // The first key after the upper one.
-  end.push_back('\0');
-  return snapshot_->NewIterator(Family::kPostings, PostingKey(token, lower),
-                                end);
 }
 
 absl::StatusOr<std::vector<std::string>> IndexView::DictionaryValues(

@@ -31,9 +31,6 @@ inline constexpr absl::string_view kFingerprintKey = "fingerprint";
 // The row's place, which its seal is bound to.
 std::string RowContext(Family family, absl::string_view key);
 
-// What every run is posted under, whatever its tags.
-std::string UniversalToken(const seal::IndexKeys& keys);
-
 // A dictionary's key: the tag key's token and the value's.
 std::string DictionaryKey(const seal::IndexKeys& keys, absl::string_view key,
                           absl::string_view value);
@@ -114,11 +111,6 @@ class IndexView {
     RETURN_IF_ERROR(iterator->status());
     return rows;
   }
-
-  // One token's postings with lower <= document <= upper. Keys are PostingKeys.
-  std::unique_ptr<IndexIterator> Postings(absl::string_view token,
-                                          const DocId& lower,
-                                          const DocId& upper) const;
 
   // Values that a key ever had, in no order; at most `max`.
   absl::StatusOr<std::vector<std::string>> DictionaryValues(

@@ -2,7 +2,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -29,53 +28,6 @@ std::string FreshFolder(const std::string& name) {
   const std::string folder = absl::StrCat(::testing::TempDir(), "/", name);
   std::filesystem::remove_all(folder);
   return folder;
-}
-
-TEST(DocIdTest, NewestSessionAndLatestRunComeFirst) {
-  const base::Uuid a = base::Uuid::Random();
-  const DocId newer(2000, a, 0);
-  const DocId older(1000, a, 5);
-  const DocId ancient(-7, a, 0);
-  EXPECT_LT(newer, older);
-  EXPECT_LT(older, ancient);
-  EXPECT_LT(DocId(1000, a, 6), older);
-  EXPECT_EQ(ancient.start_time_us(), -7);
-  EXPECT_EQ(older.start_time_us(), 1000);
-  EXPECT_EQ(older.session(), a);
-  EXPECT_EQ(older.run(), 5u);
-}
-
-TEST(DocIdTest, BoundsTakeInExactlyTheirTimes) {
-  const base::Uuid a =
-      base::Uuid::Parse("ffffffff-ffff-ffff-ffff-ffffffffffff").value();
-  const base::Uuid b;
-  for (const int64_t time : {std::numeric_limits<int64_t>::min() + 1,
-                             int64_t{-1}, int64_t{0}, int64_t{1} << 50}) {
-    for (const base::Uuid& id : {a, b}) {
-      for (const uint32_t run : {0u, 1u, ~0u}) {
-        const DocId doc(time, id, run);
-        EXPECT_LE(DocId::SmallestAt(time), doc);
-        EXPECT_LE(doc, DocId::LargestAt(time));
-        EXPECT_LT(doc, DocId::SmallestAt(time - 1));
-        EXPECT_LE(doc.SmallestOfSession(), doc);
-        EXPECT_LE(doc, doc.LargestOfSession());
-      }
-    }
-  }
-}
-
-TEST(KeysTest, PositionsComeBackAndRubbishDoesNot) {
-  for (const uint64_t position :
-       {uint64_t{0}, uint64_t{127}, uint64_t{128}, ~uint64_t{0}}) {
-    uint64_t decoded = 1;
-    ASSERT_TRUE(DecodePosition(EncodePosition(position), &decoded));
-    EXPECT_EQ(decoded, position);
-  }
-  uint64_t decoded = 0;
-  EXPECT_FALSE(DecodePosition("", &decoded));
-  EXPECT_FALSE(DecodePosition("\x80", &decoded));
-  EXPECT_FALSE(DecodePosition(std::string(11, '\x01'), &decoded));
-  EXPECT_FALSE(DecodePosition(std::string(9, '\xff') + "\x02", &decoded));
 }
 
 TEST(KeysTest, SessionsSortByTheirNumbers) {
