@@ -167,6 +167,54 @@ TEST_F(CatalogTest, CountsByTheValuesOfATag) {
       catalog_->CountSessions(request, caller_).status()));
 }
 
+TEST_F(CatalogTest, SummarizesSeveralKeysAtOnce) {
+  for (int i = 0; i < 30; ++i) {
+    SimpleSession(kStart_us + i * kSecond_us, absl::StrCat("item", i % 3),
+                  i % 2 == 0 ? "accepted" : "rejected");
+  }
+  archive_->Open(kStart_us);
+  api::v1::SummarizeRequest request;
+  request.add_keys("item");
+  request.add_keys("outcome");
+  request.set_max_values(2);
+  const auto summary = catalog_->Summarize(request, caller_).value();
+  EXPECT_EQ(recorder_->records.back().action(),
+            "Catalog.Summarize by item,outcome");
+  EXPECT_TRUE(summary.complete()) << summary.incomplete_reason();
+  EXPECT_EQ(summary.sessions(), 31u);
+  ASSERT_EQ(summary.facets_size(), 2);
+  EXPECT_EQ(summary.facets(0).key(), "item");
+  ASSERT_EQ(summary.facets(0).groups_size(), 2);
+  EXPECT_EQ(summary.facets(0).groups(0).value(), "item0");
+  EXPECT_EQ(summary.facets(0).groups(0).sessions(), 10u);
+  EXPECT_EQ(summary.facets(0).more_values(), 1u);
+  EXPECT_EQ(summary.facets(0).without(), 1u);
+  EXPECT_EQ(summary.facets(1).groups(1).sessions(), 15u);
+  EXPECT_EQ(summary.facets(1).more_values(), 0u);
+  request.add_keys("No Key");
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(catalog_->Summarize(request, caller_).status()));
+  request.clear_keys();
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(catalog_->Summarize(request, caller_).status()));
+  for (int i = 0; i <= limits::kMaxSummaryKeys; ++i) request.add_keys("a");
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(catalog_->Summarize(request, caller_).status()));
+}
+
+TEST_F(CatalogTest, SegmentsSayWherePlayingBegins) {
+  const base::Uuid id = archive_->Open(kStart_us);
+  archive_->Segment(id, 0, 10 * kSecond_us);
+  archive_->Chunk(id, 10 * kSecond_us, 20 * kSecond_us);
+  archive_->Manifest(id, {7});
+  const auto response = catalog_->ListSegments({}, caller_).value();
+  ASSERT_EQ(response.segments_size(), 2);
+  // No key frame lies before: its own start.
+  EXPECT_EQ(response.segments(0).play_from_us(), 10 * kSecond_us);
+  EXPECT_EQ(response.segments(0).chunks(), 1u);
+  ASSERT_EQ(response.segments(0).tracks_without_key_frame_size(), 1);
+}
+
 TEST_F(CatalogTest, ComparisonsRefuseTooManyValues) {
   const base::Uuid id = archive_->Open(kStart_us);
   std::vector<stored::v1::Note> notes;
@@ -310,7 +358,7 @@ TEST_F(CatalogTest, TheServiceAnswersNobodyWithoutACertificate) {
   const auto refused = [](const grpc::Status& status) {
     return status.error_code() == grpc::StatusCode::UNAUTHENTICATED;
   };
-  grpc::ClientContext contexts[5];
+  grpc::ClientContext contexts[6];
   api::v1::ListSessionsResponse sessions;
   EXPECT_TRUE(refused(stub->ListSessions(&contexts[0], {}, &sessions)));
   EXPECT_EQ(sessions.sessions_size(), 0);
@@ -322,6 +370,8 @@ TEST_F(CatalogTest, TheServiceAnswersNobodyWithoutACertificate) {
   EXPECT_TRUE(refused(stub->GetSession(&contexts[3], {}, &session)));
   api::v1::GetIndexStatusResponse status;
   EXPECT_TRUE(refused(stub->GetIndexStatus(&contexts[4], {}, &status)));
+  api::v1::SummarizeResponse summary;
+  EXPECT_TRUE(refused(stub->Summarize(&contexts[5], {}, &summary)));
   EXPECT_TRUE(recorder_->records.empty());
 }
 

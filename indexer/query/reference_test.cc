@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
+#include <map>
 #include <random>
 #include <set>
 #include <string>
@@ -15,6 +17,7 @@
 #include "archiver/base/ids.h"
 #include "indexer/builder/synthetic_archive.h"
 #include "indexer/query/catalog_fixture.h"
+#include "proto/api/v1/catalog.pb.h"
 
 namespace diptych::indexer {
 namespace {
@@ -54,7 +57,12 @@ struct ModelSession {
         sets.begin(), sets.end(),
         [](const auto& a, const auto& b) { return a.at_us < b.at_us; });
     std::set<std::string> values;
-    if (key != "item" && key != "clerk") {
+    if (key == "event") {
+      // Events add up.
+      for (const ModelTag& tag : sets) values.insert(tag.value);
+      return values;
+    }
+    if (key != "item" && key != "clerk" && key != "due") {
       if (!sets.empty()) values.insert(sets.back().value);
       return values;
     }
@@ -87,7 +95,7 @@ const char* const kKeys[] = {"item", "clerk", "outcome", "rating"};
 RandomFilter MakeTerm(std::mt19937* random,
                       const std::vector<ModelSession>& sessions) {
   const auto pick = [&](int n) { return static_cast<int>((*random)() % n); };
-  const int kind = pick(10);
+  const int kind = pick(14);
   const std::string key = kKeys[pick(4)];
   const std::string value = absl::StrCat(pick(4));
   const ModelSession& some =
@@ -147,6 +155,54 @@ RandomFilter MakeTerm(std::mt19937* random,
               [id = some.id](const ModelSession& session, size_t) {
                 return session.id == id;
               }};
+    case 7: {
+      const std::string other = absl::StrCat(pick(4));
+      const char* const forms[] = {" IN (", ":(", " = (", " != ("};
+      const int form = pick(4);
+      return {absl::StrCat(key, forms[form], value, form == 0 ? ", " : " OR ",
+                           other, ")"),
+              [=](const ModelSession& session, size_t i) {
+                const auto values = session.ValuesAt(key, i);
+                const bool any =
+                    values.count(value) > 0 || values.count(other) > 0;
+                return form == 3 ? !any : any;
+              }};
+    }
+    case 8:
+      return {absl::StrCat("event:e", value),
+              [=](const ModelSession& session, size_t i) {
+                return session.ValuesAt("event", i).count("e" + value) > 0;
+              }};
+    case 9: {
+      // Days of one month compare as text does.
+      const std::string day = absl::StrCat("2026-11-0", 1 + pick(4));
+      return {absl::StrCat("due ", ops[op % 4], " ", day),
+              [=](const ModelSession& session, size_t i) {
+                for (const std::string& v : session.ValuesAt("due", i)) {
+                  const int o = op % 4;
+                  if (o == 0   ? v < day
+                      : o == 1 ? v <= day
+                      : o == 2 ? v > day
+                               : v >= day) {
+                    return true;
+                  }
+                }
+                return false;
+              }};
+    }
+    case 10: {
+      const int64_t time = some.start_us + some.end_us;
+      return {absl::StrCat("end_time ", ops[op], " \"",
+                           absl::FormatTime(absl::RFC3339_full,
+                                            absl::FromUnixMicros(time),
+                                            absl::UTCTimeZone()),
+                           "\""),
+              [=](const ModelSession& session, size_t) {
+                return compare(static_cast<double>(session.start_us +
+                                                   session.end_us - time),
+                               0);
+              }};
+    }
     case 6:
       return {absl::StrCat(key, " != ", value),
               [=](const ModelSession& session, size_t i) {
@@ -203,10 +259,18 @@ class RandomArchive {
 
   void AddTag(const base::Uuid& id, ModelSession* session, int64_t until_us) {
     ModelTag tag;
-    tag.key = kKeys[Pick(4)];
-    tag.value = absl::StrCat(Pick(4));
+    const int kind = Pick(8);
     tag.at_us = Pick(static_cast<int>(until_us / kSecond_us) + 1) * kSecond_us;
-    archive_->Tag(id, tag.key, {tag.value}, tag.at_us);
+    if (kind == 0) {
+      tag.key = "event";
+      tag.value = absl::StrCat("e", Pick(4));
+      archive_->Event(id, tag.value, tag.at_us);
+    } else {
+      tag.key = kind == 1 ? "due" : kKeys[Pick(4)];
+      tag.value = kind == 1 ? absl::StrCat("2026-11-0", 1 + Pick(4))
+                            : absl::StrCat(Pick(4));
+      archive_->Tag(id, tag.key, {tag.value}, tag.at_us);
+    }
     session->tags.push_back(tag);
     if (Pick(3) == 0) catch_up_();
   }
@@ -242,36 +306,66 @@ class RandomArchive {
   std::vector<ModelSession> model_;
 };
 
+// A few hundred, or as many as the environment wants.
+int Filters() {
+  const char* const wanted = std::getenv("DIPTYCH_FILTERS");
+  return wanted == nullptr ? 500 : std::atoi(wanted);
+}
+
 TEST_F(ReferenceTest, AnswersAsAReferenceDoes) {
-  RandomArchive archive(archive_.get(), 20230329, 40, [this] {
+  RandomArchive archive(archive_.get(), 20230329, 60, [this] {
     follower_->SetDurableEnd(archive_->durable_end());
     ASSERT_TRUE(
         follower_->WaitUntil(archive_->durable_end(), absl::Seconds(30)));
   });
   const std::vector<ModelSession>& model = archive.model();
+  const char* const group_keys[] = {"item", "clerk", "outcome", "event", "due"};
   size_t not_empty = 0;
-  for (int round = 0; round < 400; ++round) {
+  const int filters = Filters();
+  for (int round = 0; round < filters; ++round) {
     const RandomFilter filter = MakeFilter(archive.random(), 3, model);
+    const std::string group_by = group_keys[(*archive.random())() % 5];
     std::vector<std::string> sessions;
     std::vector<std::string> segments;
+    std::map<std::string, uint64_t> groups;
+    uint64_t without = 0;
     for (const ModelSession& session : model) {
       bool any = false;
+      std::set<std::string> values;
       const size_t units = std::max<size_t>(1, session.segments.size());
       for (size_t i = units; i-- > 0;) {
         if (!filter.matches(session, i)) continue;
         any = true;
+        values.merge(session.ValuesAt(group_by, i));
         if (session.segments.empty()) continue;
         segments.push_back(absl::StrCat(session.id, " ", i));
       }
-      if (any) sessions.push_back(session.id);
+      if (!any) continue;
+      sessions.push_back(session.id);
+      for (const std::string& value : values) ++groups[value];
+      without += values.empty() ? 1 : 0;
     }
     not_empty += sessions.empty() ? 0 : 1;
     SCOPED_TRACE(filter.text);
-    const uint32_t page_size = 1 + (*archive.random())() % 7;
+    const uint32_t page_size = 1 + (*archive.random())() % 20;
     EXPECT_EQ(List(filter.text), sessions);
     EXPECT_EQ(List(filter.text, page_size), sessions);
-    EXPECT_EQ(Count(filter.text), sessions.size());
     EXPECT_EQ(ListSegments(filter.text, page_size), segments);
+    api::v1::SummarizeRequest request;
+    request.set_filter(filter.text);
+    request.add_keys(group_by);
+    request.add_keys("no_such_key");
+    request.set_max_values(100);
+    const auto summary = catalog_->Summarize(request, caller_);
+    ASSERT_TRUE(summary.ok()) << summary.status();
+    EXPECT_EQ(summary->sessions(), sessions.size());
+    std::map<std::string, uint64_t> counted;
+    for (const auto& group : summary->facets(0).groups()) {
+      counted[group.value()] = group.sessions();
+    }
+    EXPECT_EQ(counted, groups) << group_by;
+    EXPECT_EQ(summary->facets(0).without(), without);
+    EXPECT_EQ(summary->facets(1).without(), sessions.size());
     std::reverse(sessions.begin(), sessions.end());
     std::reverse(segments.begin(), segments.end());
     EXPECT_EQ(List(filter.text, page_size, true), sessions);
@@ -279,7 +373,7 @@ TEST_F(ReferenceTest, AnswersAsAReferenceDoes) {
     if (HasFailure()) return;
   }
   // The filters are worth asking.
-  EXPECT_GT(not_empty, 100u);
+  EXPECT_GT(not_empty, static_cast<size_t>(filters) / 4);
 }
 
 }  // namespace
