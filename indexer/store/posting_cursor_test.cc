@@ -170,6 +170,18 @@ TEST_F(PostingCursorTest, WalksAndSeeksGiveWhatAMapGives) {
   }
 }
 
+TEST_F(PostingCursorTest, NewerBlocksHaveSmallerKeys) {
+  const PostingList list = List('b', 10);
+  const std::string older = PostingBlockKey(list, 5000);
+  EXPECT_EQ(PostingBlockKey(list, 4096), older);
+  EXPECT_EQ(FirstSecondOf(list, older), 4096u);
+  for (const uint32_t newer : {5120u, 1'700'000'000u, ~0u}) {
+    EXPECT_LT(PostingBlockKey(list, newer), older);
+    EXPECT_EQ(FirstSecondOf(list, PostingBlockKey(list, newer)),
+              newer / 1024 * 1024);
+  }
+}
+
 TEST_F(PostingCursorTest, AListThatIsNotThereIsEmpty) {
   for (const Order order : {Order::kNewestFirst, Order::kOldestFirst}) {
     const std::unique_ptr<PostingCursor> cursor = Open(List('x', 21), order);
