@@ -165,6 +165,36 @@ TEST_F(BuilderRowsTest, RunsSayTheirSessionAndTheirTimes) {
   EXPECT_FALSE(View().Runs(SessionNumber(), RunSet(0, 0)).value().has_value());
 }
 
+TEST_F(BuilderRowsTest, ATagIsFoundBeforeItsSegmentIsSealed) {
+  const base::Uuid id = archive_->Open(kStart_us);
+  archive_->Tag(id, "item", {"1"}, 0);
+  archive_->Segment(id, 0, 10 * kSecond_us);
+  CatchUp();
+  EXPECT_EQ(Runs(id, "", ""), (Numbers{0}));
+  archive_->Tag(id, "item", {"2"}, 12 * kSecond_us);
+  CatchUp();
+  EXPECT_EQ(Runs(id, "item", "2"), (Numbers{1}));
+  EXPECT_EQ(Runs(id, "item", "1"), (Numbers{0, 1}));
+  EXPECT_EQ(Run(id, 1)->segments_size(), 0);
+  EXPECT_EQ(Run(id, 1)->from_us(), 10 * kSecond_us);
+  // It was later than the next segment: the end is the open one still.
+  archive_->Segment(id, 10 * kSecond_us, 11 * kSecond_us);
+  CatchUp();
+  EXPECT_EQ(Run(id, 0)->segments(0).last(), 1u);
+  EXPECT_EQ(Run(id, 1)->segments_size(), 0);
+  EXPECT_EQ(Runs(id, "item", "2"), (Numbers{1}));
+  archive_->Segment(id, 11 * kSecond_us, 20 * kSecond_us);
+  CatchUp();
+  EXPECT_EQ(Run(id, 1)->segments(0).first(), 2u);
+  EXPECT_EQ(Runs(id, "item", "2"), (Numbers{1, 2}));
+  EXPECT_EQ(Runs(id, "item", "1"), (Numbers{0, 1}));
+  // Closed, nothing is open.
+  archive_->Close(id);
+  CatchUp();
+  EXPECT_EQ(Runs(id, "item", "2"), (Numbers{1}));
+  EXPECT_EQ(Runs(id, "", ""), (Numbers{0, 1}));
+}
+
 TEST_F(BuilderRowsTest, RowsOfManyGroupsAreReadInParts) {
   const base::Uuid id = archive_->Open(kStart_us);
   constexpr uint32_t kMany = 3 * limits::kChunksPerPack + 5;

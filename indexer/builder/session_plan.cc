@@ -161,6 +161,7 @@ bool SessionPlan::Extend() {
             });
   if (!added.empty() && !planner_->ComesNext(*added.front())) return false;
   for (SegmentTimes* segment : added) planner_->Add(false, segment);
+  planner_->AddOpenEnd();
   return true;
 }
 
@@ -254,7 +255,8 @@ void SessionPlan::Flush(const SessionRow& row, RowSink* sink) {
   std::set<uint32_t> groups;
   for (const auto& [group, rows] : fresh_) groups.insert(group);
   // What is added to the last run, or makes new ones, leaves the others alone.
-  size_t first = runs_.empty() ? 0 : runs_.size() - 1;
+  // The last one may be an open end, which goes, and the one before may grow.
+  size_t first = runs_.size() < 2 ? 0 : runs_.size() - 2;
   if (row_changed_ || !IsOpen(row) || !Extend()) {
     Remake(row, &groups);
     first = 0;

@@ -210,7 +210,41 @@ std::vector<size_t> RunPlanner::TagsIn(const SegmentTimes& segment) {
   return here;
 }
 
+void RunPlanner::AddOpenEnd() {
+  // Without segments the one run has all tags already.
+  if (!latest_.has_value()) return;
+  std::vector<size_t> here;
+  const auto add = [&](size_t tag) {
+    if (tags_[tag].to_us > covered_us_) here.push_back(identity_[tag]);
+  };
+  for (const size_t tag : active_) add(tag);
+  for (size_t i = next_; i < timed_.size(); ++i) add(timed_[i]);
+  SortDistinct(&here);
+  if (here == run_tags_) return;
+  open_end_ = true;
+  if (runs_.size() >= limits::kMaxRunsPerSession) {
+    runs_.back().tags = Together(runs_.back().tags, here);
+    return;
+  }
+  RunPlan run;
+  run.from_us = covered_us_;
+  run.to_us = covered_us_;
+  run.tags = Together(whole_, here);
+  runs_.push_back(std::move(run));
+}
+
+void RunPlanner::RemoveOpenEnd() {
+  if (!open_end_) return;
+  open_end_ = false;
+  if (runs_.back().segments.empty()) {
+    runs_.pop_back();
+  } else {
+    runs_.back().tags = Together(whole_, run_tags_);
+  }
+}
+
 void RunPlanner::Add(bool to_the_end, SegmentTimes* segment) {
+  RemoveOpenEnd();
   segment->tags_from_us = std::min(segment->window_start_us, covered_us_);
   segment->tags_to_us = to_the_end ? kForever_us : segment->window_end_us;
   covered_us_ = std::max(covered_us_, segment->window_end_us);
@@ -259,6 +293,7 @@ RunPlanner PlanRuns(const SessionRow& row, std::vector<TagSpan> tags,
   for (auto it = in_time.begin(); it != in_time.end(); ++it) {
     planner.Add(closed && it == last, *it);
   }
+  if (!closed) planner.AddOpenEnd();
   return planner;
 }
 

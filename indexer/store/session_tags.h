@@ -63,11 +63,12 @@ struct RunPlan {
     uint32_t last = 0;
     friend bool operator==(const Range&, const Range&) = default;
   };
-  // In ascending order; none for the one run of a session without segments. A
-  // side that sent late makes segments of an earlier time with higher numbers.
+  // In ascending order; none for the one run of a session without segments, and
+  // for an open end. A side that sent late makes segments of an earlier time
+  // with higher numbers.
   std::vector<Range> segments;
-  // From the first window's start to the last one's end; both 0 if there is
-  // none.
+  // From the first window's start to the last one's end. Both are where an open
+  // end begins; 0 in a session without segments.
   int64_t from_us = 0;
   int64_t to_us = 0;
   // Indexes into the tags, ascending, the whole-session ones included; of a
@@ -97,7 +98,14 @@ class RunPlanner {
   // everything after it as well. REQUIRES: ComesNext(*segment).
   void Add(bool to_the_end, SegmentTimes* segment);
 
+  // The session goes on: if other tags hold from the end of all windows on than
+  // in the last run, these are a run of their own, which has no segments yet.
+  // That end goes again with the next Add. REQUIRES: at most once between two.
+  void AddOpenEnd();
+
  private:
+  void RemoveOpenEnd();
+
   // Of the timed tags.
   std::vector<size_t> TagsIn(const SegmentTimes& segment);
 
@@ -116,6 +124,8 @@ class RunPlanner {
   // Of the run at hand.
   std::vector<size_t> run_tags_;
   int64_t run_start_us_ = 0;
+  // The last of the runs is an open end, or has the tags of one.
+  bool open_end_ = false;
 };
 
 // Plans all at once. `segments` are in order of their numbers; their

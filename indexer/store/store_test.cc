@@ -180,14 +180,41 @@ TEST(PlanRunsTest, EveryMomentBelongsToASegment) {
     return found;
   };
   std::vector<RunPlan> runs = PlanRuns(row, tags, &segments).runs();
-  ASSERT_EQ(runs.size(), 2u);
+  ASSERT_EQ(runs.size(), 3u);
   EXPECT_EQ(values(runs[0]), (std::vector<std::string>{"early"}));
   EXPECT_EQ(values(runs[1]),
             (std::vector<std::string>{"between", "early", "later"}));
+  // What holds from now on is found before it has a segment.
+  EXPECT_EQ(values(runs[2]), (std::vector<std::string>{"last", "later"}));
+  EXPECT_TRUE(runs[2].segments.empty());
+  EXPECT_EQ(runs[2].from_us, 30);
+  EXPECT_EQ(runs[2].to_us, 30);
   row.set_closed(stored::v1::CLOSE_REASON_CLOSED);
   runs = PlanRuns(row, tags, &segments).runs();
+  ASSERT_EQ(runs.size(), 2u);
   EXPECT_EQ(values(runs[1]),
             (std::vector<std::string>{"between", "early", "last", "later"}));
+}
+
+TEST(PlanRunsTest, AnOpenEndIsARunOnlyIfItsTagsAreOthers) {
+  stored::v1::SessionRow row;
+  AddNote("item", {"1"}, 2, 0, &row);
+  AddNote("rating", {"5"}, 2, 500, &row);
+  std::vector<SegmentTimes> segments = {MakeSegment(0, 0, 10)};
+  EXPECT_EQ(PlanRuns(row, FoldTags(row), &segments).runs().size(), 1u);
+  AddNote("item", {"2"}, 2, 10, &row);
+  RunPlanner planner = PlanRuns(row, FoldTags(row), &segments);
+  ASSERT_EQ(planner.runs().size(), 2u);
+  // item=2 and the rating.
+  EXPECT_EQ(planner.runs()[1].tags.size(), 2u);
+  // Its segment comes: the same tags, and now it is a run like others.
+  SegmentTimes next = MakeSegment(1, 10, 20);
+  const std::vector<size_t> tags = planner.runs()[1].tags;
+  planner.Add(false, &next);
+  planner.AddOpenEnd();
+  ASSERT_EQ(planner.runs().size(), 2u);
+  EXPECT_EQ(planner.runs()[1].tags, tags);
+  EXPECT_EQ(planner.runs()[1].segments.size(), 1u);
 }
 
 TEST(PlanRunsTest, RunsAreCutByTagsAndByLength) {
@@ -264,6 +291,17 @@ TEST(PlanRunsTest, TheLastRunTakesInWhatComesAfterTheMost) {
             (std::vector<RunPlan::Range>{{kMost - 1, kMost + 1}}));
   EXPECT_EQ(last.tags.size(), 2u);
   EXPECT_EQ(last.to_us, segments.back().window_end_us);
+  // An open end too.
+  AddNote("item", {"3"}, 2, segments.back().window_end_us + kSecond, &row);
+  RunPlanner open = PlanRuns(row, FoldTags(row), &segments);
+  ASSERT_EQ(open.runs().size(), limits::kMaxRunsPerSession);
+  EXPECT_EQ(open.runs().back().tags.size(), 3u);
+  SegmentTimes next = MakeSegment(kMost + 2, segments.back().window_end_us,
+                                  segments.back().window_end_us + 1);
+  open.Add(false, &next);
+  EXPECT_EQ(open.runs().back().tags.size(), 2u);
+  open.AddOpenEnd();
+  EXPECT_EQ(open.runs().back().tags.size(), 3u);
 }
 
 // Segment by segment comes to the same as all at once.
@@ -289,6 +327,7 @@ TEST(PlanRunsTest, OneMoreCostsNoMoreThanItself) {
       added.push_back(segment);
       ASSERT_TRUE(planner.ComesNext(segment));
       planner.Add(false, &added.back());
+      planner.AddOpenEnd();
       std::vector<SegmentTimes> all = added;
       const RunPlanner again = PlanRuns(row, FoldTags(row), &all);
       ASSERT_EQ(again.runs(), planner.runs());
