@@ -47,7 +47,13 @@ struct ModelSession {
   std::vector<ModelSegment> segments;
   std::vector<ModelTag> tags;
 
-  // The values in force in segment i (or ever, for a session without any).
+  // Segments, and the open end behind them or, without any, all of it.
+  size_t units() const {
+    if (segments.empty()) return 1;
+    return segments.size() + (closed ? 0 : 1);
+  }
+
+  // The values in force in unit i.
   std::set<std::string> ValuesAt(const std::string& key, size_t i) const {
     std::vector<ModelTag> sets;
     for (const ModelTag& tag : tags) {
@@ -73,9 +79,8 @@ struct ModelSession {
       int64_t window_from = INT64_MIN;
       int64_t window_to = INT64_MAX;
       if (!segments.empty()) {
-        if (i > 0) window_from = segments[i].from_us;
-        const bool last = i + 1 == segments.size();
-        if (!last || !closed) window_to = segments[i].to_us;
+        if (i > 0) window_from = segments[i - 1].to_us;
+        if (i + 1 < units()) window_to = segments[i].to_us;
       }
       if (from < window_to && window_from < to) values.insert(sets[k].value);
     }
@@ -332,12 +337,11 @@ TEST_F(ReferenceTest, AnswersAsAReferenceDoes) {
     for (const ModelSession& session : model) {
       bool any = false;
       std::set<std::string> values;
-      const size_t units = std::max<size_t>(1, session.segments.size());
-      for (size_t i = units; i-- > 0;) {
+      for (size_t i = session.units(); i-- > 0;) {
         if (!filter.matches(session, i)) continue;
         any = true;
         values.merge(session.ValuesAt(group_by, i));
-        if (session.segments.empty()) continue;
+        if (i >= session.segments.size()) continue;
         segments.push_back(absl::StrCat(session.id, " ", i));
       }
       if (!any) continue;
