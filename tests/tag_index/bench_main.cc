@@ -1,12 +1,11 @@
 // The parts of tests/bench/tag_index; it runs one after the other.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
 #include <functional>
 #include <iostream>
-#include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,11 +21,15 @@
 #include "archiver/base/status_macros.h"
 #include "tests/tag_index/catalog_asker.h"
 #include "tests/tag_index/city.h"
+#include "tests/tag_index/city_log.h"
+#include "tests/tag_index/index_sizes.h"
 #include "tests/tag_index/local_index.h"
 #include "tests/tag_index/measure.h"
 #include "tests/tag_index/postgres_system.h"
 #include "tests/tag_index/question.h"
+#include "tests/tag_index/search_asker.h"
 #include "tests/tag_index/sqlite_system.h"
+#include "tests/tag_index/sustained.h"
 #include "tests/tag_index/system.h"
 
 namespace diptych::bench {
@@ -45,7 +48,13 @@ struct Options {
   std::string remote;
   // Where the reference's answers lie from one part to the next.
   std::string answers;
+  // For files in between.
+  std::string scratch;
+  // Of cold caches, and how many of the shapes, from the first.
   bool cold = false;
+  size_t shapes = SIZE_MAX;
+  // Of a log: how many of the city's sessions.
+  uint64_t sessions = UINT64_MAX;
 };
 
 absl::Status Say(const Json& json) {
@@ -78,6 +87,53 @@ absl::Status LoadPostgres(const Options& options) {
   RETURN_IF_ERROR(MakePostgres(City(options.city), options.postgres));
   ASSIGN_OR_RETURN(const auto sizes, SizesOfPostgres(options.postgres));
   return Say({{"seconds", Since(begun)}, {"bytes", sizes}});
+}
+
+absl::Status Fill(const Options& options) {
+  const absl::Time begun = absl::Now();
+  ASSIGN_OR_RETURN(
+      const CityLogReport report,
+      WriteCityLog(City(options.city), options.sessions, options.archive));
+  return Say({{"seconds", Since(begun)},
+              {"sessions", report.sessions},
+              {"segments", report.segments},
+              {"records", report.records},
+              {"log_bytes", report.log_bytes}});
+}
+
+absl::Status Sizes(const Options& options) {
+  ASSIGN_OR_RETURN(const auto index, LocalIndex::Open(options.archive));
+  ASSIGN_OR_RETURN(const IndexSizes sizes, MeasureSizes(index->store()));
+  uint64_t all = 0;
+  for (const auto& [family, bytes] : sizes.family_bytes) all += bytes;
+  const auto share = [](uint64_t bytes, uint64_t count) {
+    return static_cast<double>(bytes) /
+           static_cast<double>(std::max<uint64_t>(1, count));
+  };
+  return Say({{"family_bytes", sizes.family_bytes},
+              {"all_bytes", all},
+              {"postings", sizes.postings},
+              {"posting_blocks", sizes.posting_blocks},
+              {"posting_block_bytes", sizes.posting_block_bytes},
+              {"segments", index->state().segments()},
+              {"bytes_per_posting",
+               share(sizes.family_bytes.at("postings"), sizes.postings)},
+              {"bytes_per_segment", share(all, index->state().segments())}});
+}
+
+absl::Status Sustain(const Options& options) {
+  const City city(options.city);
+  const std::vector<Shape> shapes =
+      DrawShapes(city, options.city.seed + 1, options.questions);
+  ASSIGN_OR_RETURN(const SustainedReport report,
+                   MeasureSustained(options.archive, shapes.front()));
+  return Say({{"shape", shapes.front().name},
+              {"idle", ToJson(report.idle)},
+              {"busy", ToJson(report.busy)},
+              {"segments", report.segments},
+              {"seconds", report.seconds},
+              {"segments_per_s",
+               static_cast<double>(report.segments) / report.seconds}});
 }
 
 // Shapes with what SQLite's plain statement answers, which is kept in a file:
@@ -140,39 +196,67 @@ absl::Status MakeAnswers(const Options& options) {
   return Say({{"mean_rows", rows}});
 }
 
-absl::Status AskAll(const Options& options) {
-  const City city(options.city);
-  ASSIGN_OR_RETURN(const Asked asked, ReadAnswers(options, city));
+// All ways to ask that the options name, and what must outlive them.
+struct Ways {
+  SessionNumbers numbers;
+  std::unique_ptr<LocalIndex> index;
   std::vector<std::unique_ptr<Asker>> askers;
-  const auto add = [&askers](std::vector<std::unique_ptr<Asker>> more) {
+
+  void Add(std::vector<std::unique_ptr<Asker>> more) {
     for (auto& asker : more) askers.push_back(std::move(asker));
-  };
+  }
+};
+
+absl::Status OpenWays(const Options& options, const City& city, Ways* ways) {
   if (!options.sqlite.empty()) {
     ASSIGN_OR_RETURN(auto sqlite, SqliteAskers(options.sqlite));
-    add(std::move(sqlite));
+    ways->Add(std::move(sqlite));
   }
   if (!options.postgres.empty()) {
     ASSIGN_OR_RETURN(auto postgres, PostgresAskers(options.postgres));
-    add(std::move(postgres));
+    ways->Add(std::move(postgres));
   }
-  SessionNumbers numbers;
-  std::unique_ptr<LocalIndex> index;
-  if (!options.archive.empty() || !options.remote.empty()) {
-    numbers = NumbersOf(city);
+  if (options.archive.empty() && options.remote.empty()) {
+    return absl::OkStatus();
   }
+  ways->numbers = NumbersOf(city);
   if (!options.archive.empty()) {
-    ASSIGN_OR_RETURN(index, LocalIndex::Open(options.archive));
-    askers.push_back(
-        NewCatalogAsker("Catalog in process", index->door(), &numbers));
+    ASSIGN_OR_RETURN(ways->index, LocalIndex::Open(options.archive));
+    ways->askers.push_back(NewSearchAsker(ways->index.get()));
+    ways->askers.push_back(NewCatalogAsker(
+        "Catalog in process", ways->index->door(), &ways->numbers));
   }
   if (!options.remote.empty()) {
     ASSIGN_OR_RETURN(CatalogDoor door, OpenRemoteCatalog(options.remote));
-    askers.push_back(
-        NewCatalogAsker("over gRPC with TLS", std::move(door), &numbers));
+    ways->askers.push_back(
+        NewCatalogAsker("over gRPC with TLS", std::move(door), &ways->numbers));
   }
+  return absl::OkStatus();
+}
+
+// The last way's own answers, for a city that no other system has.
+absl::StatusOr<Asked> AskItself(const Options& options, const City& city,
+                                const Ways& ways) {
+  Asked asked;
+  asked.shapes = DrawShapes(city, options.city.seed + 1, options.questions);
+  for (Shape& shape : asked.shapes) {
+    ASSIGN_OR_RETURN(asked.answers.emplace_back(),
+                     ReferenceAnswers(ways.askers.back().get(), &shape));
+  }
+  return asked;
+}
+
+absl::Status AskAll(const Options& options) {
+  const City city(options.city);
+  Ways ways;
+  RETURN_IF_ERROR(OpenWays(options, city, &ways));
+  if (ways.askers.empty()) return absl::InvalidArgumentError("nobody to ask");
+  ASSIGN_OR_RETURN(const Asked asked, options.answers.empty()
+                                          ? AskItself(options, city, ways)
+                                          : ReadAnswers(options, city));
   const absl::Duration budget = absl::Seconds(options.budget_s);
-  for (size_t i = 0; i < asked.shapes.size(); ++i) {
-    for (const auto& asker : askers) {
+  for (size_t i = 0; i < std::min(options.shapes, asked.shapes.size()); ++i) {
+    for (const auto& asker : ways.askers) {
       const absl::StatusOr<Timing> timing =
           options.cold
               ? MeasureFirst(asker.get(), asked.shapes[i], asked.answers[i],
@@ -206,9 +290,16 @@ int Main(int argc, char** argv) {
     command->add_option("--archive", options.archive);
     command->add_option("--remote", options.remote);
     command->add_option("--answers", options.answers);
+    command->add_option("--scratch", options.scratch);
+    command->add_option("--shapes", options.shapes);
+    command->add_option("--sessions", options.sessions);
+    command->add_option("--year", options.city.year);
     command->add_flag("--cold", options.cold);
     parts.emplace_back(command, std::move(part));
   };
+  add("fill", "writes a city's log into an archive", Fill);
+  add("sizes", "compacts an archive's index and measures it", Sizes);
+  add("sustain", "asks while an index takes in what its log has more", Sustain);
   add("load-sqlite", "fills a folder with SQLite's databases", LoadSqlite);
   add("load-postgres", "fills a PostgreSQL database", LoadPostgres);
   add("answers", "keeps what SQLite answers", MakeAnswers);

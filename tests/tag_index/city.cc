@@ -150,7 +150,9 @@ int64_t City::StartTime_us(uint64_t place) const {
   const double before = minute == 0 ? 0 : minutes_[minute - 1];
   const double second =
       std::min(59.999999, (part - before) / (minutes_[minute] - before) * 60);
-  return (kYearBegin_s + WorkingDay(day) * 86'400 + kDayBegins_s) * 1'000'000 +
+  return (kYearBegin_s + kYearStep_s * options_.year +
+          WorkingDay(day) * 86'400 + kDayBegins_s) *
+             1'000'000 +
          int64_t{minute} * 60'000'000 + static_cast<int64_t>(second * 1e6);
 }
 
@@ -166,7 +168,8 @@ uint64_t City::Number(uint64_t place) const {
 }
 
 CitySession City::Session(uint64_t place) const {
-  Chance chance((options_.seed << 40) ^ (place * 2));
+  Chance chance((options_.seed << 40) ^ (uint64_t{options_.year} << 52) ^
+                (place * 2));
   CitySession session;
   session.place = place;
   session.start_time_us = StartTime_us(place);

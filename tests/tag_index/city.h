@@ -67,6 +67,8 @@ inline constexpr uint32_t kChannels = 3;
 // The first second of the year, and the first behind it.
 inline constexpr int64_t kYearBegin_s = 1'735'689'600;
 inline constexpr int64_t kYear_s = int64_t{365} * 86'400;
+// Whole weeks, so that later years too begin on a Wednesday.
+inline constexpr int64_t kYearStep_s = int64_t{53} * 7 * 86'400;
 
 struct CitySegment {
   int64_t from_us = 0;
@@ -104,6 +106,8 @@ class City {
     uint64_t seed = 1;
     // About as many; 30 a session.
     uint64_t segments = 100'000;
+    // So many years later; its sessions are others.
+    uint32_t year = 0;
   };
 
   explicit City(const Options& options);

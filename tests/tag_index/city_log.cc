@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <future>
 #include <memory>
 #include <queue>
@@ -31,6 +30,7 @@
 #include "proto/stored/v1/keys.pb.h"
 #include "proto/stored/v1/records.pb.h"
 #include "tests/tag_index/city.h"
+#include "tests/tag_index/city_records.h"
 
 namespace diptych::bench {
 namespace {
@@ -38,207 +38,64 @@ namespace {
 using log::RecordType;
 using stored::v1::KEY_CLASS_METADATA;
 
-constexpr uint32_t kSet = 2;
-constexpr size_t kDigest_bytes = 32;
-constexpr uint32_t kTracks = 4;
-constexpr int64_t kChunk_us = 1'000'000;
-// Bytes of payload of a second, and packets of a side in it.
-constexpr uint64_t kPayloadOfSecond_bytes = 250'000;
-constexpr uint64_t kPacketsOfSecond = 65;
-constexpr size_t kContainerHeader_bytes = 600;
 constexpr uint64_t kSessionsAtOnce = 512;
 constexpr size_t kBatch_records = 1024;
 
-std::string RandomBytes(Chance* chance, size_t size) {
-  std::string bytes(size, '\0');
-  for (size_t i = 0; i < size; ++i) {
-    bytes[i] = static_cast<char>(chance->Next() >> 40);
-  }
-  return bytes;
-}
-
-// Writes one session's records.
-class Writer {
+// Seals what it hears.
+class SealingSink final : public CityRecordSink {
  public:
-  Writer(const CitySession& session, seal::SessionSealer* sealer)
-      : session_(session),
-        sealer_(sealer),
-        epoch_(static_cast<uint64_t>(session.start_time_us)),
-        chance_(session.number) {}
+  explicit SealingSink(seal::SessionSealer* sealer) : sealer_(sealer) {}
 
-  void Open() {
-    stored::v1::SessionOpened opened = New<stored::v1::SessionOpened>(0);
-    opened.set_start_time_us(session_.start_time_us);
-    opened.set_gateway("gateway");
-    opened.set_key_wraps_digest(Digest());
-    Add(RecordType::kSessionOpened, 0, opened.SerializeAsString(), "");
-    stored::v1::SpanStarted span = New<stored::v1::SpanStarted>(0);
-    span.set_segment(sealer_->segment());
-    span.set_span(0);
-    span.set_commitment(Digest());
-    stored::v1::SpanDescription description;
-    for (uint32_t track = 1; track <= kTracks; ++track) {
-      stored::v1::Track* added = description.add_tracks();
-      added->set_track_id(track);
-      added->set_side(track % 2 == 0 ? stored::v1::SIDE_CLERK
-                                     : stored::v1::SIDE_RESIDENT);
-      added->set_source(track <= 2 ? 1 : 2);
-      added->set_codec(track <= 2 ? 1 : 6);
-    }
-    description.set_container_header(
-        RandomBytes(&chance_, kContainerHeader_bytes));
-    AddSealed(RecordType::kSpanStarted, 0, span.SerializeAsString(),
-              description.SerializeAsString());
+  void OnOpened(stored::v1::SessionOpened opened) override {
+    Add(RecordType::kSessionOpened, opened, "");
   }
-
-  void Notes(int64_t at_us, const std::vector<Tag>& tags) {
-    stored::v1::Notes notes = New<stored::v1::Notes>(at_us);
-    notes.set_segment(sealer_->segment());
-    notes.set_side(stored::v1::SIDE_CLERK);
-    notes.set_first_note(next_note_);
-    stored::v1::NoteList list;
-    for (const Tag& tag : tags) {
-      stored::v1::Note* note = list.add_notes();
-      note->set_note(next_note_++);
-      note->set_at_us(at_us);
-      note->mutable_tag()->set_key(std::string(KeyName(tag.key())));
-      note->mutable_tag()->add_values(tag.Text());
-      note->mutable_tag()->set_operation(kSet);
-      notes.add_commitments(Digest());
-    }
-    notes.set_last_note(next_note_ - 1);
-    AddSealed(RecordType::kNotes, at_us, notes.SerializeAsString(),
-              list.SerializeAsString());
+  void OnSpan(stored::v1::SpanStarted span,
+              const stored::v1::SpanDescription& description) override {
+    AddSealed(RecordType::kSpanStarted, span, description.SerializeAsString());
   }
-
-  void Chunk(const CitySegment& segment) {
-    stored::v1::Chunk chunk = New<stored::v1::Chunk>(segment.to_us);
-    chunk.set_suite(seal::kSuite1);
-    chunk.set_segment(sealer_->segment());
-    chunk.set_chunk(sealer_->segment());
-    chunk.set_start_us(segment.from_us);
-    chunk.set_end_us(segment.to_us);
-    chunk.set_window_start_us(segment.from_us);
-    chunk.set_window_end_us(segment.to_us);
-    for (const stored::v1::Side side :
-         {stored::v1::SIDE_RESIDENT, stored::v1::SIDE_CLERK}) {
-      stored::v1::ChunkSide* added = chunk.add_sides();
-      added->set_side(side);
-      added->set_first_sequence(chunk.chunk() * kPacketsOfSecond + 1);
-      added->set_last_sequence((chunk.chunk() + 1) * kPacketsOfSecond);
-      added->set_payload_bytes(kPayloadOfSecond_bytes);
-      added->set_start_us(segment.from_us);
-      added->set_end_us(segment.to_us);
-    }
-    stored::v1::KeyFrame* key_frame = chunk.add_key_frames();
-    key_frame->set_track_id(1);
-    key_frame->set_pts_us(segment.from_us);
-    Add(RecordType::kChunk, segment.to_us, chunk.SerializeAsString(),
-        "no media");
+  void OnNotes(stored::v1::Notes notes,
+               const stored::v1::NoteList& list) override {
+    AddSealed(RecordType::kNotes, notes, list.SerializeAsString());
   }
-
-  void Manifest(const CitySegment& segment) {
-    stored::v1::Segment manifest = New<stored::v1::Segment>(segment.to_us);
-    manifest.set_segment(sealer_->segment());
-    manifest.set_window_start_us(segment.from_us);
-    manifest.set_window_end_us(segment.to_us);
-    // Packets neither begin nor end where windows do.
-    manifest.set_start_us(segment.from_us + chance_.Below(20'000));
-    manifest.set_end_us(segment.to_us + chance_.Below(60'000));
-    for (int64_t at_us = segment.from_us; at_us < segment.to_us;
-         at_us += kChunk_us) {
-      stored::v1::SegmentChunk* chunk = manifest.add_chunks();
-      chunk->set_chunk(next_chunk_++);
-      chunk->set_digest(Digest());
-    }
-    for (uint32_t track = 1; track <= kTracks; ++track) {
-      stored::v1::SegmentTrack* added = manifest.add_tracks();
-      added->set_track_id(track);
-      added->set_side(track % 2 == 0 ? stored::v1::SIDE_CLERK
-                                     : stored::v1::SIDE_RESIDENT);
-      added->set_root(Digest());
-    }
-    if (chance_.Below(3) == 0) manifest.add_tracks_without_key_frame(1);
-    for (; unnamed_ > 0; --unnamed_) manifest.add_records(Digest());
+  void OnChunk(stored::v1::Chunk chunk) override {
+    Add(RecordType::kChunk, chunk, "no media");
+  }
+  void OnManifest(stored::v1::Segment manifest) override {
     manifest.set_previous_manifest_sha256(previous_);
-    std::string header = manifest.SerializeAsString();
-    previous_ = evidence::ManifestHash(header);
-    Add(RecordType::kSegment, segment.to_us, std::move(header), "");
+    Add(RecordType::kSegment, manifest, "");
+    previous_ = evidence::ManifestHash(records_.back().record.header);
     sealer_->NextSegment();
   }
-
-  void Close() {
-    const int64_t end_us = session_.end_us();
-    stored::v1::SessionClosed closed = New<stored::v1::SessionClosed>(end_us);
-    closed.set_reason(stored::v1::CLOSE_REASON_CLOSED);
-    closed.set_segments(static_cast<uint32_t>(session_.segments.size()));
+  void OnClosed(stored::v1::SessionClosed closed) override {
     closed.set_manifest_sha256(previous_);
-    const auto seconds = static_cast<uint64_t>(end_us / 1'000'000);
-    for (const stored::v1::Side side :
-         {stored::v1::SIDE_RESIDENT, stored::v1::SIDE_CLERK}) {
-      stored::v1::SideTotals* totals = closed.add_sides();
-      totals->set_side(side);
-      totals->set_packets(seconds * kPacketsOfSecond);
-      totals->set_last_sequence(totals->packets());
-      totals->set_last_note(side == stored::v1::SIDE_CLERK ? next_note_ - 1
-                                                           : 0);
-      totals->set_payload_bytes(seconds * kPayloadOfSecond_bytes / 2);
-      totals->set_end_us(end_us);
-      totals->set_ended(true);
-      totals->set_declared_sequence(totals->packets());
-    }
-    Add(RecordType::kSessionClosed, end_us + 1, closed.SerializeAsString(), "");
+    Add(RecordType::kSessionClosed, closed, "");
   }
 
   std::vector<SessionRecords::Timed> Finish() { return std::move(records_); }
 
  private:
   template <typename Header>
-  Header New(int64_t at_us) const {
-    Header header;
-    header.set_session_id(std::string(session_.id.bytes()));
-    header.set_epoch(epoch_);
-    header.set_record_time_us(session_.start_time_us + at_us);
-    return header;
+  void Add(RecordType type, const Header& header, std::string body) {
+    records_.push_back({header.record_time_us(),
+                        {type, header.SerializeAsString(), std::move(body)}});
   }
-  std::string Digest() { return RandomBytes(&chance_, kDigest_bytes); }
-  void Add(RecordType type, int64_t at_us, std::string header,
-           std::string body) {
-    records_.push_back({session_.start_time_us + at_us,
-                        {type, std::move(header), std::move(body)}});
-  }
-  void AddSealed(RecordType type, int64_t at_us, std::string header,
+  template <typename Header>
+  void AddSealed(RecordType type, const Header& header,
                  absl::string_view plaintext) {
-    std::string body =
-        sealer_->Seal(KEY_CLASS_METADATA, type, header, plaintext);
-    Add(type, at_us, std::move(header), std::move(body));
-    ++unnamed_;
+    Add(type, header, "");
+    log::Record& record = records_.back().record;
+    record.body =
+        sealer_->Seal(KEY_CLASS_METADATA, type, record.header, plaintext);
   }
 
-  const CitySession& session_;
   seal::SessionSealer* const sealer_;
-  const uint64_t epoch_;
-  Chance chance_;
   std::vector<SessionRecords::Timed> records_;
-  uint64_t next_note_ = 1;
-  uint32_t next_chunk_ = 0;
-  uint32_t unnamed_ = 0;
   std::string previous_;
 };
 
-std::vector<Tag> TimedTags(const CityRun& run, const CityRun* before) {
-  std::vector<Tag> tags;
-  for (size_t key = kWholeSessionKeys; key < kKeys; ++key) {
-    if (before == nullptr || before->tags[key] != run.tags[key]) {
-      tags.push_back(run.tags[key]);
-    }
-  }
-  return tags;
-}
-
 absl::StatusOr<SessionRecords> MakeAll(const stored::v1::ArchiveConfig& archive,
                                        const CitySession& session,
-                                       bool with_chunks) {
+                                       CityChunks chunks) {
   ASSIGN_OR_RETURN(seal::SessionSealer sealer,
                    seal::SessionSealer::Create(
                        archive, session.id,
@@ -250,29 +107,9 @@ absl::StatusOr<SessionRecords> MakeAll(const stored::v1::ArchiveConfig& archive,
   header.set_epoch(wraps.epoch());
   made.key_wraps = {RecordType::kKeyWraps, header.SerializeAsString(),
                     wraps.SerializeAsString()};
-  Writer writer(session, &sealer);
-  writer.Open();
-  const CityRun* before = nullptr;
-  for (const CityRun& run : session.runs) {
-    std::vector<Tag> tags = TimedTags(run, before);
-    if (before == nullptr) {
-      // Outcome and rating come last.
-      tags.insert(tags.begin(), run.tags.begin(),
-                  run.tags.begin() + static_cast<int>(Key::kOutcome));
-    }
-    writer.Notes(run.from_us, tags);
-    for (uint32_t i = run.first_segment; i <= run.last_segment; ++i) {
-      if (i + 1 == session.segments.size()) {
-        writer.Notes(session.segments[i].from_us + 1,
-                     {run.tag(Key::kOutcome), run.tag(Key::kRating)});
-      }
-      if (with_chunks) writer.Chunk(session.segments[i]);
-      writer.Manifest(session.segments[i]);
-    }
-    before = &run;
-  }
-  writer.Close();
-  made.records = writer.Finish();
+  SealingSink sink(&sealer);
+  TellRecords(session, chunks, &sink);
+  made.records = sink.Finish();
   return made;
 }
 
@@ -280,13 +117,13 @@ absl::StatusOr<SessionRecords> MakeAll(const stored::v1::ArchiveConfig& archive,
 using Block = std::vector<SessionRecords>;
 
 std::future<absl::StatusOr<Block>> MakeBlock(
-    const City& city, const stored::v1::ArchiveConfig& archive,
-    uint64_t first) {
+    const City& city, const stored::v1::ArchiveConfig& archive, uint64_t first,
+    uint64_t end) {
   return std::async(
-      std::launch::async, [&city, &archive, first]() -> absl::StatusOr<Block> {
+      std::launch::async,
+      [&city, &archive, first, end]() -> absl::StatusOr<Block> {
         Block block;
-        const uint64_t last =
-            std::min(first + kSessionsAtOnce, city.sessions());
+        const uint64_t last = std::min(first + kSessionsAtOnce, end);
         for (uint64_t place = first; place < last; ++place) {
           ASSIGN_OR_RETURN(block.emplace_back(),
                            MakeRecords(archive, city.Session(place)));
@@ -410,17 +247,17 @@ absl::StatusOr<std::unique_ptr<log::LogStore>> OpenStore(
 
 absl::StatusOr<SessionRecords> MakeRecords(
     const stored::v1::ArchiveConfig& archive, const CitySession& session) {
-  return MakeAll(archive, session, false);
+  return MakeAll(archive, session, CityChunks::kNone);
 }
 
 absl::StatusOr<SessionRecords> MakeRecordsWithChunks(
     const stored::v1::ArchiveConfig& archive, const CitySession& session) {
-  return MakeAll(archive, session, true);
+  return MakeAll(archive, session, CityChunks::kOnePerSegment);
 }
 
-absl::StatusOr<CityLogReport> WriteCityLog(
-    const City& city, const std::string& data_folder,
-    const std::function<void(uint64_t)>& on_progress) {
+absl::StatusOr<CityLogReport> WriteCityLog(const City& city, uint64_t sessions,
+                                           const std::string& data_folder) {
+  sessions = std::min(sessions, city.sessions());
   ASSIGN_OR_RETURN(const stored::v1::ArchiveConfig archive,
                    seal::ReadArchiveConfig(data_folder));
   ASSIGN_OR_RETURN(const base::Uuid archive_id,
@@ -439,8 +276,8 @@ absl::StatusOr<CityLogReport> WriteCityLog(
   std::queue<std::future<absl::StatusOr<Block>>> blocks;
   uint64_t next = 0;
   const auto make_next = [&] {
-    if (next >= city.sessions()) return;
-    blocks.push(MakeBlock(city, archive, next));
+    if (next >= sessions) return;
+    blocks.push(MakeBlock(city, archive, next, sessions));
     next += kSessionsAtOnce;
   };
   make_next();
@@ -457,7 +294,6 @@ absl::StatusOr<CityLogReport> WriteCityLog(
       RETURN_IF_ERROR(merger.Begin(std::move(session)));
       ++report.sessions;
     }
-    if (on_progress) on_progress(report.sessions);
   }
   RETURN_IF_ERROR(merger.WriteUntil(INT64_MAX));
   RETURN_IF_ERROR(appender.Flush());

@@ -2,7 +2,6 @@
 #define TESTS_TAG_INDEX_CITY_LOG_H_
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -41,13 +40,12 @@ struct CityLogReport {
   uint64_t segments = 0;
 };
 
-// Writes the city's sessions behind what DIR/volumes and DIR/keystore hold, in
-// the order of time, as an archiver would have. Nothing is synced. Takes two
-// threads. `on_progress` hears of sessions begun; it may be empty.
-// REQUIRES: nobody else writes the archive.
-absl::StatusOr<CityLogReport> WriteCityLog(
-    const City& city, const std::string& data_folder,
-    const std::function<void(uint64_t)>& on_progress);
+// Writes the city's first `sessions` sessions, at most all, behind what
+// DIR/volumes and DIR/keystore hold, in the order of time, as an archiver would
+// have. Nothing is synced. Takes two threads. REQUIRES: nobody else writes the
+// archive.
+absl::StatusOr<CityLogReport> WriteCityLog(const City& city, uint64_t sessions,
+                                           const std::string& data_folder);
 
 }  // namespace diptych::bench
 

@@ -175,7 +175,7 @@ absl::StatusOr<Found> FindInSqlite(const RandomFilter& filter, Key key,
   Found found;
   ASSIGN_OR_RETURN(SqliteStatement* const segments,
                    model->database()->PrepareOnce(absl::StrCat(
-                       "SELECT s.id, s.number FROM segment s WHERE ",
+                       "SELECT s.id, s.number, s.last FROM run s WHERE ",
                        filter.sql, " ORDER BY s.id")));
   for (;;) {
     ASSIGN_OR_RETURN(const bool more, segments->Step());

@@ -75,6 +75,7 @@ absl::StatusOr<std::vector<Answer>> ReferenceAnswers(Asker* asker,
     ASSIGN_OR_RETURN(Answer answer, asker->Ask(question));
     if (shape->name == kSecondPage && answer.size() == question.limit) {
       question.before = answer.back();
+      RETURN_IF_ERROR(asker->Prepare(question));
       ASSIGN_OR_RETURN(answer, asker->Ask(question));
     }
     answers.push_back(std::move(answer));
