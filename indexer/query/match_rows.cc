@@ -112,6 +112,10 @@ std::vector<TimeRange> RangesOf(const std::vector<RunRow>& runs) {
       ranges.begin(), ranges.end(), [](const TimeRange& a, const TimeRange& b) {
         return std::tie(a.start_us, a.end_us) < std::tie(b.start_us, b.end_us);
       });
+  // Tags that are newer than any segment: there is no more than their moment.
+  if (ranges.empty() && !runs.empty() && runs.back().to_us() > 0) {
+    ranges.push_back({runs.back().from_us(), runs.back().to_us()});
+  }
   std::vector<TimeRange> joined;
   for (const TimeRange& range : ranges) {
     if (!joined.empty() && range.start_us <= joined.back().end_us) {

@@ -34,6 +34,7 @@ absl::StatusOr<const stored::v1::SessionRow*> RowOf(const Match& match,
                                                     RowCache* rows);
 
 // Where runs lie on the session timeline, in order, joined where they touch.
+// One without segments counts only if no other does.
 struct TimeRange {
   int64_t start_us = 0;
   int64_t end_us = 0;

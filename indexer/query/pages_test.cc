@@ -268,6 +268,9 @@ TEST_F(PagesTest, SessionsSayWhereTheFilterHolds) {
   EXPECT_EQ(ranges("item = a"), "0-20 40-60 ");
   EXPECT_EQ(ranges("item = b"), "20-40 ");
   EXPECT_EQ(ranges("item IN (a, b)"), "0-60 ");
+  // Newer than what is sealed: found at once, at the end.
+  archive_->Tag(id, "item", {"c"}, 65 * kSecond_us);
+  EXPECT_EQ(ranges("item = c"), "60-60 ");
   archive_->Open(kStart_us + kSecond_us);
   EXPECT_EQ(ranges("NOT item:*"), "");
 }
