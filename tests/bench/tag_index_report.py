@@ -55,7 +55,7 @@ def _peer(peer, ours):
 
 def _table(figures):
     ways = figures["ways"]
-    lines = ["| question | rows | search | Catalog | over gRPC | PostgreSQL | "
+    lines = ["| question | rows, or the count | search | Catalog | over gRPC | PostgreSQL | "
              "SQLite |", "|---|---|---|---|---|---|---|"]
     for shape, rows in figures["rows"].items():
         search = ways.get("Diptych: search in process", {}).get(shape)

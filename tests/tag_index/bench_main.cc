@@ -188,7 +188,11 @@ absl::Status MakeAnswers(const Options& options) {
     ASSIGN_OR_RETURN(asked.answers.emplace_back(),
                      ReferenceAnswers(askers.front().get(), &shape));
     size_t all = 0;
-    for (const Answer& answer : asked.answers.back()) all += answer.size();
+    for (const Answer& answer : asked.answers.back()) {
+      const bool count =
+          shape.questions.front().kind == Question::Kind::kCountSessions;
+      all += count ? static_cast<size_t>(answer.front()) : answer.size();
+    }
     rows[shape.name] = static_cast<double>(all) /
                        static_cast<double>(asked.answers.back().size());
   }
