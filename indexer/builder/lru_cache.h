@@ -44,6 +44,17 @@ class LruCache {
 
   size_t size() const { return order_.size(); }
 
+  // What was used longest ago; nullptr if there is nothing.
+  const std::pair<Key, Value>* Oldest() const {
+    return order_.empty() ? nullptr : &order_.back();
+  }
+
+  // Calls it with each key and value.
+  template <typename Visitor>
+  void ForEach(const Visitor& visit) const {
+    for (const auto& [key, value] : order_) visit(key, value);
+  }
+
  private:
   std::list<std::pair<Key, Value>> order_;
   std::map<Key, typename std::list<std::pair<Key, Value>>::iterator> by_key_;

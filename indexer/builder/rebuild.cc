@@ -1,16 +1,10 @@
 #include "indexer/builder/rebuild.h"
 
-#include <fcntl.h>
-#include <stdio.h>
-
 #include <algorithm>
-#include <cerrno>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <filesystem>
 #include <memory>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -22,50 +16,20 @@
 #include "archiver/base/status_macros.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/record.h"
+#include "archiver/seal/key_file.h"
+#include "indexer/builder/bulk_writer.h"
 #include "indexer/builder/index_builder.h"
-#include "indexer/builder/log_follower.h"
+#include "indexer/builder/rebuild_checkpoint.h"
+#include "indexer/builder/rebuild_pass.h"
 #include "indexer/store/index_store.h"
+#include "indexer/store/index_view.h"
+#include "indexer/store/keys.h"
 #include "proto/stored/v1/index_rows.pb.h"
 
 namespace diptych::indexer {
 namespace {
 
-namespace fs = std::filesystem;
-
-absl::Status Failed(const std::string& what, const std::error_code& error) {
-  return absl::InternalError(absl::StrCat(what, ": ", error.message()));
-}
-
-absl::Status RemoveFolder(const std::string& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  if (error) return Failed(absl::StrCat("removing ", path), error);
-  return absl::OkStatus();
-}
-
-// Puts `fresh` where `index` is; what was there is then at `fresh`.
-absl::Status Swap(const std::string& fresh, const std::string& index,
-                  const std::string& parent) {
-  const bool exchange = fs::exists(index);
-  // Exchanging leaves no moment without an index.
-  if (renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, index.c_str(),
-                exchange ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0) {
-    const int exchange_error = errno;
-    // A file system that can't: a start in between would only begin anew.
-    std::error_code error;
-    const std::string old = absl::StrCat(index, ".old");
-    RETURN_IF_ERROR(RemoveFolder(old));
-    if (exchange) fs::rename(index, old, error);
-    if (!error) fs::rename(fresh, index, error);
-    if (error) {
-      return absl::InternalError(absl::StrCat("moving ", fresh, " to ", index,
-                                              ": ",
-                                              std::strerror(exchange_error)));
-    }
-    if (exchange) RETURN_IF_ERROR(RemoveFolder(old));
-  }
-  return base::FileSystem::Real()->SyncDirectory(parent);
-}
+using Phase = RebuildProgress::Phase;
 
 // Where the log ends once the writer has started next: before a tail that a
 // crash has torn, which it moves aside to write there again.
@@ -92,66 +56,180 @@ absl::StatusOr<log::Position> FindLogEnd(const log::LogReader& log) {
   return end;
 }
 
-absl::StatusOr<stored::v1::IndexState> Build(const RebuildOptions& options,
-                                             const std::string& directory) {
+absl::Status WriteState(const stored::v1::IndexState& state,
+                        IndexStore* store) {
+  IndexBatch batch;
+  batch.Put(Family::kMeta, std::string(kStateKey), state.SerializeAsString());
+  return store->Write(batch);
+}
+
+absl::StatusOr<std::unique_ptr<IndexBuilder>> MakeBuilder(
+    const RebuildSource& source, IndexStore* store) {
+  IndexBuilder::Options options;
+  options.archive_id = source.archive_id;
+  options.store = store;
+  options.index_keys = source.index_keys;
+  options.log = source.log;
+  options.key_store = source.key_store;
+  for (const seal::KeyPair& key : *source.recipient_keys) {
+    options.recipient_keys.push_back(key.Clone());
+  }
+  return IndexBuilder::Create(std::move(options));
+}
+
+// One record; its body only if the builder needs it.
+absl::StatusOr<log::StoredRecord> ReadLate(const log::LogReader& log,
+                                           log::Position position) {
+  constexpr size_t kBlock_bytes = 64 << 10;
+  log::StoredRecord record;
+  RETURN_IF_ERROR(log.Scan(
+                         {.from = position,
+                          .until = position + 1,
+                          .bodies = false,
+                          .block_bytes = kBlock_bytes},
+                         [&](log::StoredRecord&& read) {
+                           record = std::move(read);
+                           return absl::OkStatus();
+                         },
+                         [](const log::Damage&) { return absl::OkStatus(); })
+                      .status());
+  if (record.position != position || record.end == 0) {
+    return absl::DataLossError("a record that was read can't be read again");
+  }
+  if (!IndexBuilder::NeedsBody(record.type) ||
+      record.type == log::RecordType::kSnapshot) {
+    return record;
+  }
+  return log.Read(position, record.end - position);
+}
+
+// Takes the late records into a generation that has all others, and leaves it
+// as if there had been none.
+absl::Status TakeLate(const RebuildSource& source,
+                      const RebuildPassResult& pass,
+                      IndexGeneration* generation,
+                      const RebuildProgressCallback& on_progress) {
+  if (pass.late.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::unique_ptr<IndexBuilder> builder,
+                   MakeBuilder(source, generation));
+  const log::Position end = pass.state.position();
+  std::vector<log::StoredRecord> records;
+  size_t bytes = 0;
+  for (size_t i = 0; i < pass.late.size(); ++i) {
+    ASSIGN_OR_RETURN(log::StoredRecord record,
+                     ReadLate(*source.log, pass.late[i]));
+    bytes += record.header.size() + record.body.size();
+    const bool whole = record.type == log::RecordType::kKeysChanged ||
+                       records.size() + 1 >= limits::kIndexBatch_records ||
+                       bytes >= limits::kIndexBatch_bytes ||
+                       i + 1 == pass.late.size();
+    records.push_back(std::move(record));
+    if (!whole) continue;
+    RETURN_IF_ERROR(builder->Apply(records, {}, end));
+    RETURN_IF_ERROR(on_progress({Phase::kCatchingUp, i + 1, pass.late.size()}));
+    records.clear();
+    bytes = 0;
+  }
+  stored::v1::IndexState state = builder->state();
+  state.set_last_record_position(pass.state.last_record_position());
+  state.set_last_header_sha256(pass.state.last_header_sha256());
+  state.set_changes_from(end);
+  IndexBatch batch;
+  batch.Delete(Family::kChanges, ChangesKey(end));
+  RETURN_IF_ERROR(generation->Write(batch));
+  return WriteState(state, generation);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<IndexGeneration>> MakeGeneration(
+    const RebuildSource& source, log::Position until, IndexDatabase* store,
+    const RebuildProgressCallback& on_progress) {
+  ASSIGN_OR_RETURN(RebuildCheckpoints checkpoints,
+                   RebuildCheckpoints::Open(source.work_folder));
+  RebuildPassOptions pass_options;
+  pass_options.archive_id = source.archive_id;
+  pass_options.index_keys = source.index_keys;
+  pass_options.log = source.log;
+  pass_options.key_store = source.key_store;
+  pass_options.recipient_keys = source.recipient_keys;
+  pass_options.pace = source.pace;
+  pass_options.on_progress = [&](log::Position done) {
+    return on_progress({Phase::kReading, done, until});
+  };
+  ASSIGN_OR_RETURN(RebuildPassResult pass,
+                   ReadLogForRebuild(pass_options, until, &checkpoints));
+  RETURN_IF_ERROR(on_progress({Phase::kReading, until, until}));
+
+  ASSIGN_OR_RETURN(std::unique_ptr<IndexGeneration> generation,
+                   store->BeginGeneration());
+  const absl::Status ingested =
+      IngestRuns(pass.runs, absl::StrCat(source.work_folder, "/merge"),
+                 generation.get(), [&](uint64_t done, uint64_t total) {
+                   return on_progress({Phase::kWriting, done, total});
+                 });
+  if (absl::IsDataLoss(ingested)) {
+    // The next attempt is to begin anew.
+    RETURN_IF_ERROR(checkpoints.Clear());
+  }
+  RETURN_IF_ERROR(ingested);
+  IndexBatch batch;
+  batch.Put(Family::kMeta, std::string(kFingerprintKey),
+            source.index_keys->Fingerprint());
+  RETURN_IF_ERROR(generation->Write(batch));
+  pass.state.set_changes_from(pass.state.position());
+  RETURN_IF_ERROR(WriteState(pass.state, generation.get()));
+  RETURN_IF_ERROR(TakeLate(source, pass, generation.get(), on_progress));
+  return generation;
+}
+
+absl::Status ClearRebuildFiles(const RebuildSource& source) {
+  ASSIGN_OR_RETURN(RebuildCheckpoints checkpoints,
+                   RebuildCheckpoints::Open(source.work_folder));
+  return checkpoints.Clear();
+}
+
+std::string RebuildFolder(const std::string& index_directory) {
+  return absl::StrCat(index_directory, ".rebuild");
+}
+
+absl::StatusOr<stored::v1::IndexState> RebuildIndex(
+    const RebuildOptions& options) {
+  const std::string index = options.index_directory.empty()
+                                ? absl::StrCat(options.data_directory, "/index")
+                                : options.index_directory;
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<base::FileLock> lock,
+      base::FileLock::Acquire(absl::StrCat(options.data_directory, "/lock")));
+  std::string why;
+  ASSIGN_OR_RETURN(const std::unique_ptr<IndexDatabase> store,
+                   OpenOrReplaceIndex(index, options.archive_id,
+                                      NewerIndex::kReplace, &why));
   base::FileSystem* const files = base::FileSystem::Real();
   const log::LogReader log(files,
                            absl::StrCat(options.data_directory, "/volumes"));
   const log::LogReader key_store(
       files, absl::StrCat(options.data_directory, "/keystore"));
   ASSIGN_OR_RETURN(const log::Position log_end, FindLogEnd(log));
-  ASSIGN_OR_RETURN(const std::unique_ptr<IndexStore> store,
-                   IndexStore::Open(directory, options.archive_id));
-  IndexBuilder::Options builder_options;
-  builder_options.archive_id = options.archive_id;
-  builder_options.store = store.get();
-  builder_options.index_keys = options.index_keys;
-  builder_options.log = &log;
-  builder_options.key_store = &key_store;
-  for (const seal::KeyPair& key : options.recipient_keys) {
-    builder_options.recipient_keys.push_back(key.Clone());
-  }
-  ASSIGN_OR_RETURN(const std::unique_ptr<IndexBuilder> builder,
-                   IndexBuilder::Create(std::move(builder_options)));
-  LogPump pump(&log, builder.get(), limits::kIndexBatch_records);
-  RETURN_IF_ERROR(pump.PumpUntil(log_end,
-                                 [&](log::Position done) {
-                                   if (!options.on_progress) {
-                                     return absl::OkStatus();
-                                   }
-                                   return options.on_progress(done, log_end);
-                                 })
-                      .status());
+  RebuildSource source;
+  source.archive_id = options.archive_id;
+  source.index_keys = options.index_keys;
+  source.log = &log;
+  source.key_store = &key_store;
+  source.recipient_keys = &options.recipient_keys;
+  source.work_folder = RebuildFolder(index);
+  source.pace = options.pace;
+  ASSIGN_OR_RETURN(std::unique_ptr<IndexGeneration> generation,
+                   MakeGeneration(source, log_end, store.get(),
+                                  [&](const RebuildProgress& progress) {
+                                    return options.on_progress
+                                               ? options.on_progress(progress)
+                                               : absl::OkStatus();
+                                  }));
+  RETURN_IF_ERROR(store->SwitchTo(std::move(generation)));
   RETURN_IF_ERROR(store->Flush());
-  return builder->state();
-}
-
-}  // namespace
-
-absl::StatusOr<stored::v1::IndexState> RebuildIndex(
-    const RebuildOptions& options) {
-  const std::string index = absl::StrCat(options.data_directory, "/index");
-  const std::string fresh = absl::StrCat(index, ".rebuild");
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<base::FileLock> lock,
-      base::FileLock::Acquire(absl::StrCat(options.data_directory, "/lock")));
-  // The reading process holds no more than its own index.
-  std::unique_ptr<IndexStore::DirectoryLock> index_lock;
-  if (fs::exists(index)) {
-    ASSIGN_OR_RETURN(index_lock, IndexStore::LockDirectory(index));
-  }
-  RETURN_IF_ERROR(RemoveFolder(fresh));
-  absl::StatusOr<stored::v1::IndexState> state = Build(options, fresh);
-  if (!state.ok()) {
-    RemoveFolder(fresh).IgnoreError();
-    return state;
-  }
-  RETURN_IF_ERROR(Swap(fresh, index, options.data_directory));
-  // RocksDB's lock knows its file by name: let go before the name means
-  // another.
-  index_lock.reset();
-  RETURN_IF_ERROR(RemoveFolder(fresh));
-  return state;
+  RETURN_IF_ERROR(ClearRebuildFiles(source));
+  return IndexView(store.get(), options.index_keys).State();
 }
 
 }  // namespace diptych::indexer

@@ -173,10 +173,15 @@ TEST_F(GenerationsTest, ANewerSchemaIsRefusedByNameAndAnOlderOneIsReplaced) {
   EXPECT_TRUE(
       absl::StrContains(newer.message(), absl::StrCat(kSchemaVersion + 7)));
   std::string why;
-  EXPECT_FALSE(OpenOrReplaceIndex(folder_, archive_, &why).ok());
+  EXPECT_FALSE(
+      OpenOrReplaceIndex(folder_, archive_, NewerIndex::kRefuse, &why).ok());
+  ASSERT_TRUE(
+      OpenOrReplaceIndex(folder_, archive_, NewerIndex::kReplace, &why).ok());
+  Open().reset();
   set_schema(kSchemaVersion - 1);
   EXPECT_TRUE(IsNeedsRebuild(OpenError()));
-  EXPECT_TRUE(OpenOrReplaceIndex(folder_, archive_, &why).ok());
+  EXPECT_TRUE(
+      OpenOrReplaceIndex(folder_, archive_, NewerIndex::kRefuse, &why).ok());
   EXPECT_TRUE(absl::StrContains(why, "older"));
   Open().reset();
 }
@@ -186,12 +191,15 @@ TEST_F(GenerationsTest, AnotherArchivesIndexIsReplaced) {
   EXPECT_TRUE(IsNeedsRebuild(OpenError()));
   std::string why;
   {
-    auto store = OpenOrReplaceIndex(folder_, archive_, &why).value();
+    auto store =
+        OpenOrReplaceIndex(folder_, archive_, NewerIndex::kRefuse, &why)
+            .value();
     EXPECT_TRUE(absl::StrContains(why, "another archive"));
     EXPECT_EQ(Value(*store), "");
     Put(store.get(), "1");
   }
-  auto store = OpenOrReplaceIndex(folder_, archive_, &why).value();
+  auto store =
+      OpenOrReplaceIndex(folder_, archive_, NewerIndex::kRefuse, &why).value();
   EXPECT_EQ(why, "");
   EXPECT_EQ(Value(*store), "1");
 }
@@ -221,7 +229,9 @@ TEST_F(GenerationsTest, DamageInAFileIsMetAndRemembered) {
   std::string why;
   std::atomic<int> told = 0;
   {
-    auto store = OpenOrReplaceIndex(folder_, archive_, &why).value();
+    auto store =
+        OpenOrReplaceIndex(folder_, archive_, NewerIndex::kRefuse, &why)
+            .value();
     if (why.empty()) {
       store->SetOnDamage([&] { ++told; });
       EXPECT_TRUE(absl::IsDataLoss(
@@ -232,7 +242,8 @@ TEST_F(GenerationsTest, DamageInAFileIsMetAndRemembered) {
   }
   if (told > 0) {
     EXPECT_TRUE(IsNeedsRebuild(OpenError()));
-    ASSERT_TRUE(OpenOrReplaceIndex(folder_, archive_, &why).ok());
+    ASSERT_TRUE(
+        OpenOrReplaceIndex(folder_, archive_, NewerIndex::kRefuse, &why).ok());
     EXPECT_TRUE(absl::StrContains(why, "damaged"));
   }
   EXPECT_EQ(Value(*Open()), "");

@@ -46,8 +46,14 @@ namespace fs = std::filesystem;
 using Handles = std::vector<rocksdb::ColumnFamilyHandle*>;
 
 constexpr absl::string_view kNeedsRebuildReason = "INDEX_NEEDS_REBUILD";
+constexpr absl::string_view kTooNewReason = "INDEX_TOO_NEW";
 constexpr absl::string_view kDamagedWords =
     "it is damaged or of another program";
+
+bool HasReason(const absl::Status& status, absl::string_view reason) {
+  const auto detail = base::GetErrorDetail(status);
+  return detail.has_value() && detail->reason() == reason;
+}
 
 rocksdb::ColumnFamilyOptions DefaultFamilyOptions(
     const std::shared_ptr<rocksdb::Cache>& cache) {
@@ -133,10 +139,15 @@ absl::Status CheckIdentity(const Identity& identity,
   }
   const uint32_t version = ReadBigEndian32(*identity.schema);
   if (version > kSchemaVersion) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the index can't be used: its schema ", version,
-        " is newer than this program's ", kSchemaVersion,
-        "; use the program that made it, or run `diptych index rebuild`"));
+    api::v1::ErrorDetail detail;
+    detail.set_reason(std::string(kTooNewReason));
+    return base::MakeError(
+        absl::StatusCode::kFailedPrecondition,
+        absl::StrCat(
+            "the index can't be used: its schema ", version,
+            " is newer than this program's ", kSchemaVersion,
+            "; use the program that made it, or run `diptych index rebuild`"),
+        detail);
   }
   if (version < kSchemaVersion) {
     return NeedsRebuild(absl::StrCat("its schema ", version,
@@ -350,8 +361,7 @@ absl::Status NeedsRebuild(absl::string_view why) {
 }
 
 bool IsNeedsRebuild(const absl::Status& status) {
-  const auto detail = base::GetErrorDetail(status);
-  return detail.has_value() && detail->reason() == kNeedsRebuildReason;
+  return HasReason(status, kNeedsRebuildReason);
 }
 
 absl::StatusOr<std::unique_ptr<IndexDatabase>> IndexStore::Open(
@@ -431,11 +441,16 @@ absl::StatusOr<std::unique_ptr<IndexDatabase>> IndexStore::Open(
 
 absl::StatusOr<std::unique_ptr<IndexDatabase>> OpenOrReplaceIndex(
     const std::string& directory, const base::Uuid& archive_id,
-    std::string* why) {
+    NewerIndex newer, std::string* why) {
   why->clear();
   absl::StatusOr<std::unique_ptr<IndexDatabase>> store =
       IndexStore::Open(directory, archive_id);
-  if (store.ok() || !IsNeedsRebuild(store.status())) return store;
+  if (store.ok()) return store;
+  if (!IsNeedsRebuild(store.status()) &&
+      (newer == NewerIndex::kRefuse ||
+       !HasReason(store.status(), kTooNewReason))) {
+    return store;
+  }
   *why = std::string(store.status().message());
   {
     ASSIGN_OR_RETURN(const auto lock, IndexStore::LockDirectory(directory));

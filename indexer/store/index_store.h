@@ -157,11 +157,14 @@ class IndexDatabase : public IndexStore {
 absl::Status NeedsRebuild(absl::string_view why);
 bool IsNeedsRebuild(const absl::Status& status);
 
+// What a later program made.
+enum class NewerIndex { kRefuse, kReplace };
+
 // Opens it, or makes a new one in place of one that needs a rebuild; `why` then
 // says what was wrong with that, and is empty otherwise.
 absl::StatusOr<std::unique_ptr<IndexDatabase>> OpenOrReplaceIndex(
     const std::string& directory, const base::Uuid& archive_id,
-    std::string* why);
+    NewerIndex newer, std::string* why);
 
 }  // namespace diptych::indexer
 
