@@ -198,14 +198,17 @@ absl::Status IngestRuns(
   std::sort(order.begin(), order.end(),
             [&](size_t a, size_t b) { return bytes[a] > bytes[b]; });
 
-  std::atomic<uint64_t> done = 0;
+  uint64_t done = 0;
   std::atomic<size_t> next = 0;
   std::atomic<bool> failed = false;
   base::Mutex mutex;
   absl::Status status;
+  // Holds the mutex, so that progress comes from one thread at a time.
   const auto on_rows = [&](uint64_t rows) {
     if (failed) return absl::CancelledError();
-    return on_progress(done += rows, total);
+    base::MutexLock lock(&mutex);
+    done += rows;
+    return on_progress(done, total);
   };
   const auto work = [&] {
     for (size_t i = next++; i < order.size() && !failed; i = next++) {

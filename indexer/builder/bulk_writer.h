@@ -88,7 +88,7 @@ class BulkWriter final : public RowSink {
 
 // Merges runs into sorted files and gives them to the generation, which is
 // empty. `path`: what the names of files in between begin with. `on_progress`
-// is told of rows, now and then, from several threads; an error ends it.
+// is told of rows, now and then, by one thread at a time; an error ends it.
 absl::Status IngestRuns(
     const FamilyRuns& runs, const std::string& path,
     IndexGeneration* generation,

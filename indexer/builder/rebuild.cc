@@ -82,17 +82,15 @@ absl::StatusOr<log::StoredRecord> ReadLate(const log::LogReader& log,
                                            log::Position position) {
   constexpr size_t kBlock_bytes = 64 << 10;
   log::StoredRecord record;
-  RETURN_IF_ERROR(log.Scan(
-                         {.from = position,
-                          .until = position + 1,
-                          .bodies = false,
-                          .block_bytes = kBlock_bytes},
-                         [&](log::StoredRecord&& read) {
-                           record = std::move(read);
-                           return absl::OkStatus();
-                         },
-                         [](const log::Damage&) { return absl::OkStatus(); })
-                      .status());
+  const absl::Status stop = absl::CancelledError();
+  const absl::StatusOr<log::Position> scanned = log.Scan(
+      {.from = position, .bodies = false, .block_bytes = kBlock_bytes},
+      [&](log::StoredRecord&& read) {
+        record = std::move(read);
+        return stop;
+      },
+      [&](const log::Damage&) { return stop; });
+  if (!scanned.ok() && scanned.status() != stop) return scanned.status();
   if (record.position != position || record.end == 0) {
     return absl::DataLossError("a record that was read can't be read again");
   }

@@ -38,7 +38,7 @@ struct RebuildProgress {
                          const RebuildProgress&) = default;
 };
 
-// Is told now and then, from several threads; an error ends the rebuild with
+// Is told now and then, by one thread at a time; an error ends the rebuild with
 // it.
 using RebuildProgressCallback =
     std::function<absl::Status(const RebuildProgress&)>;

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/seal/index_keys.h"
@@ -27,6 +28,23 @@
 #include "tools/pki/pki.h"
 
 namespace diptych::cli {
+namespace {
+
+using Phase = indexer::RebuildProgress::Phase;
+
+absl::string_view PhaseWords(Phase phase) {
+  switch (phase) {
+    case Phase::kReading:
+      return "reading the log";
+    case Phase::kWriting:
+      return "writing the index";
+    case Phase::kCatchingUp:
+      return "taking in what came since";
+  }
+  return "rebuilding the index";
+}
+
+}  // namespace
 
 absl::StatusOr<ExitCode> RunIndexRebuild(const CommandContext& context,
                                          const IndexRebuildOptions& options) {
@@ -51,8 +69,8 @@ absl::StatusOr<ExitCode> RunIndexRebuild(const CommandContext& context,
                    base::Uuid::FromBytes(config.archive_id()));
   rebuild.index_keys = &index_keys;
   rebuild.recipient_keys.push_back(std::move(index_key));
-  rebuild.on_progress = [&](uint64_t done, uint64_t total) {
-    output.Progress("rebuilding the index", done, total);
+  rebuild.on_progress = [&](const indexer::RebuildProgress& progress) {
+    output.Progress(PhaseWords(progress.phase), progress.done, progress.total);
     return context.interrupt->Check();
   };
   ASSIGN_OR_RETURN(const stored::v1::IndexState state,
