@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -89,12 +90,15 @@ absl::StatusOr<log::Position> LogPump::PumpUntil(
 }
 
 LogFollower::LogFollower(const log::LogReader* log, IndexBuilder* builder,
-                         base::Clock* clock)
-    : builder_(builder),
-      clock_(clock),
-      pump_(log, builder, limits::kIndexBatch_records) {
+                         base::Clock* clock, Begin begin)
+    : log_(log),
+      builder_(builder),
+      pump_(
+          std::make_unique<LogPump>(log, builder, limits::kIndexBatch_records)),
+      clock_(clock) {
   {
     base::MutexLock lock(&mutex_);
+    paused_ = begin == Begin::kPaused;
     status_.consumed = builder->position();
     status_.state = builder->state();
   }
@@ -110,6 +114,25 @@ void LogFollower::Stop() {
     changed_.NotifyAll();
   }
   if (thread_.joinable()) thread_.join();
+}
+
+void LogFollower::Pause() {
+  base::MutexLock lock(&mutex_);
+  paused_ = true;
+  changed_.NotifyAll();
+  while (!idle_ && !stopping_) changed_.Wait(&mutex_);
+}
+
+void LogFollower::Resume(IndexBuilder* builder) {
+  base::MutexLock lock(&mutex_);
+  builder_ = builder;
+  pump_ = std::make_unique<LogPump>(log_, builder, limits::kIndexBatch_records);
+  status_.consumed = builder->position();
+  status_.state = builder->state();
+  status_.error = absl::OkStatus();
+  lag_.Consumed(status_.consumed, clock_->Monotonic());
+  paused_ = false;
+  changed_.NotifyAll();
 }
 
 void LogFollower::SetDurableEnd(log::Position position) {
@@ -152,9 +175,12 @@ bool LogFollower::WaitUntil(log::Position position,
 
 bool LogFollower::WaitForWork(log::Position* until) {
   base::MutexLock lock(&mutex_);
-  while (!stopping_ && status_.durable_end <= status_.consumed) {
+  idle_ = true;
+  changed_.NotifyAll();
+  while (!stopping_ && (paused_ || status_.durable_end <= status_.consumed)) {
     changed_.Wait(&mutex_);
   }
+  idle_ = false;
   *until = status_.durable_end;
   return !stopping_;
 }
@@ -182,9 +208,10 @@ void LogFollower::Run() {
       status_.state = builder_->state();
       status_.error = absl::OkStatus();
       changed_.NotifyAll();
-      return stopping_ ? absl::CancelledError() : absl::OkStatus();
+      return stopping_ || paused_ ? absl::CancelledError() : absl::OkStatus();
     };
-    const absl::StatusOr<log::Position> end = pump_.PumpUntil(until, on_commit);
+    const absl::StatusOr<log::Position> end =
+        pump_->PumpUntil(until, on_commit);
     if (end.ok()) {
       delay = limits::kIndexRetryFirst;
       base::MutexLock lock(&mutex_);
@@ -198,6 +225,7 @@ void LogFollower::Run() {
     } else {
       base::MutexLock lock(&mutex_);
       if (stopping_) return;
+      if (paused_) continue;
       status_.error = end.status();
     }
     base::LogLine(base::Severity::kError, "index_stalled",

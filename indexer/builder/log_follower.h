@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -69,10 +70,13 @@ class LogFollower {
     stored::v1::IndexState state;
   };
 
+  enum class Begin { kFollowing, kPaused };
+
   // Starts. `log` and `builder` must outlive it, and nobody else may use the
-  // builder meanwhile. The lag is told by `clock`.
+  // builder unless it is paused. The lag is told by `clock`.
   LogFollower(const log::LogReader* log, IndexBuilder* builder,
-              base::Clock* clock = base::Clock::Real());
+              base::Clock* clock = base::Clock::Real(),
+              Begin begin = Begin::kFollowing);
   // Stops after the batch at hand.
   ~LogFollower();
   LogFollower(const LogFollower&) = delete;
@@ -90,6 +94,12 @@ class LogFollower {
   bool WaitUntil(log::Position position, absl::Duration timeout) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Takes nothing more; returns when the batch at hand is in. What becomes
+  // durable meanwhile waits.
+  void Pause() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Goes on with this builder from where that stands. REQUIRES: it is paused.
+  void Resume(IndexBuilder* builder) ABSL_LOCKS_EXCLUDED(mutex_);
+
   void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
@@ -99,14 +109,19 @@ class LogFollower {
   // False if it is time to stop.
   bool WaitToRetry(absl::Duration delay) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  IndexBuilder* const builder_;
+  const log::LogReader* const log_;
+  // The thread's; Resume changes them while it is paused.
+  IndexBuilder* builder_;
+  std::unique_ptr<LogPump> pump_;
   base::Clock* const clock_;
-  LogPump pump_;
   mutable base::Mutex mutex_;
   mutable base::CondVar changed_;
   Status status_ ABSL_GUARDED_BY(mutex_);
   LagMeter lag_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool paused_ ABSL_GUARDED_BY(mutex_) = false;
+  // The thread uses neither builder nor pump.
+  bool idle_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

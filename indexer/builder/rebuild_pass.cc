@@ -48,27 +48,6 @@ constexpr size_t kTasksAtATime = 256;
 // Records between two looks at the clock and words about progress.
 constexpr uint64_t kRecordsPerLook = 4096;
 
-// The session's id where every writer puts it, in front; nullopt if it is not
-// there, which says nothing.
-std::optional<base::Uuid> QuickId(const StoredRecord& record) {
-  absl::string_view header = record.header;
-  if (record.type == RecordType::kChunk) {
-    // suite, a number under 128
-    if (header.size() < 2 || header[0] != 0x08 || (header[1] & 0x80) != 0) {
-      return std::nullopt;
-    }
-    header.remove_prefix(2);
-  }
-  const char tag = record.type == RecordType::kChunk ? 0x12 : 0x0a;
-  constexpr size_t kSize = base::Uuid::kSize;
-  if (header.size() < 2 + kSize || header[0] != tag || header[1] != kSize) {
-    return std::nullopt;
-  }
-  const auto id = base::Uuid::FromBytes(std::string(header.substr(2, kSize)));
-  if (!id.ok()) return std::nullopt;
-  return *id;
-}
-
 uint8_t WorkerOf(SessionNumber number) {
   return static_cast<uint8_t>((number.second() + number.turn()) %
                               limits::kRebuildWorkers);
@@ -280,7 +259,7 @@ absl::Status Pass::TakeRecord(StoredRecord&& record) {
 
 absl::Status Pass::TakeSessionRecord(StoredRecord&& record) {
   const log::Position position = record.position;
-  std::optional<base::Uuid> id = QuickId(record);
+  std::optional<base::Uuid> id = SessionIdOf(record);
   auto found = id.has_value() ? known_.find(*id) : known_.end();
   const bool closes = record.type == RecordType::kSessionClosed;
   Known* known = nullptr;

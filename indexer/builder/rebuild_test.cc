@@ -27,6 +27,7 @@
 #include "indexer/builder/synthetic_archive.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/index_view.h"
+#include "indexer/store/posting_block.h"
 #include "proto/stored/v1/index_rows.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
@@ -140,6 +141,11 @@ class RebuildTest : public ::testing::Test {
           value = archive_->index_keys()
                       .OpenRow(RowContext(family, rows->key()), value)
                       .value();
+        }
+        // Who left a list leaves a block behind that says nothing.
+        if (family == Family::kPostings &&
+            PostingBlockReader::Open(value).value().sessions() == 0) {
+          continue;
         }
         if (family == Family::kMeta && rows->key() == kStateKey) {
           stored::v1::IndexState state;
@@ -260,10 +266,11 @@ TEST_F(RebuildTest, GoesOnWhereItWasCutShort) {
   MakeSessions(60);
   const Rows incremental = Incremental();
   RebuildOptions options = Options();
-  options.pace.checkpoint_bytes = archive_->durable_end() / 11;
+  options.pace.checkpoint_bytes = archive_->durable_end() / 9;
   int stops = 0;
   log::Position furthest = 0;
-  for (int allowed = 1;; ++allowed) {
+  for (;;) {
+    const int allowed = 1 + stops / 6;
     int calls = 0;
     options.recipient_keys = archive_->RecipientKeys();
     options.on_progress = [&](const RebuildProgress& progress) {

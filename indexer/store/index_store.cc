@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -267,8 +266,10 @@ class RocksDatabase final : public IndexDatabase {
       before = std::exchange(current_, next->families());
     }
     next->Keep();
-    RETURN_IF_ERROR(core_->ForgetDamage());
-    return before->Drop();
+    // Neither undoes the switch: families that are left go at the next opening.
+    core_->ForgetDamage();
+    before->Drop().IgnoreError();
+    return absl::OkStatus();
   }
 
   absl::Status Compact() override { return current()->Compact(); }
@@ -277,9 +278,6 @@ class RocksDatabase final : public IndexDatabase {
   }
 
   bool damaged() const override { return core_->damaged(); }
-  void SetOnDamage(std::function<void()> on_damage) override {
-    core_->SetOnDamage(std::move(on_damage));
-  }
 
  private:
   std::shared_ptr<RocksFamilies> current() const ABSL_LOCKS_EXCLUDED(mutex_) {

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -148,9 +147,6 @@ class IndexDatabase : public IndexStore {
   // Whether a read or a write has met damage. Stays so, also for those who open
   // it later, until another generation takes its place.
   virtual bool damaged() const = 0;
-  // Is called once with the first damage, by whichever thread meets it.
-  // REQUIRES: set before others use the store; does not use it.
-  virtual void SetOnDamage(std::function<void()> on_damage) = 0;
 };
 
 // The error that tells an operator to make the index again.

@@ -181,18 +181,18 @@ void RocksCore::NoteDamage() {
   if (noted.ok()) noted = files->SyncDirectory(folder_);
   base::LogLine(base::Severity::kError, "the index is damaged",
                 {{"noted", noted.ok() ? "yes" : noted.message()}});
-  if (on_damage_) on_damage_();
 }
 
-absl::Status RocksCore::ForgetDamage() {
-  if (!damaged_) return absl::OkStatus();
+void RocksCore::ForgetDamage() {
+  if (!damaged_.exchange(false)) return;
   base::FileSystem* const files = base::FileSystem::Real();
-  const absl::Status removed =
+  absl::Status removed =
       files->Remove(absl::StrCat(folder_, "/", kDamagedFile));
-  if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
-  RETURN_IF_ERROR(files->SyncDirectory(folder_));
-  damaged_ = false;
-  return absl::OkStatus();
+  if (removed.ok()) removed = files->SyncDirectory(folder_);
+  if (removed.ok() || absl::IsNotFound(removed)) return;
+  // The next start makes it again for nothing.
+  base::LogLine(base::Severity::kWarning, "the index still counts as damaged",
+                {{"error", removed.message()}});
 }
 
 RocksFamilies::~RocksFamilies() {

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -62,10 +61,7 @@ class RocksCore {
   absl::Status Check(const rocksdb::Status& status, absl::string_view what);
 
   bool damaged() const { return damaged_; }
-  void SetOnDamage(std::function<void()> on_damage) {
-    on_damage_ = std::move(on_damage);
-  }
-  absl::Status ForgetDamage();
+  void ForgetDamage();
 
  private:
   void NoteDamage();
@@ -75,7 +71,6 @@ class RocksCore {
   rocksdb::ColumnFamilyHandle* const default_family_;
   const std::shared_ptr<rocksdb::Cache> cache_;
   std::atomic<bool> damaged_ = false;
-  std::function<void()> on_damage_;
   base::Mutex write_mutex_;
   uint64_t writes_ ABSL_GUARDED_BY(write_mutex_);
 };
