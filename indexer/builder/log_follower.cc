@@ -189,12 +189,12 @@ bool LogFollower::WaitToRetry(absl::Duration delay) {
   base::Clock* const clock = base::Clock::Real();
   const absl::Duration deadline = clock->Monotonic() + delay;
   base::MutexLock lock(&mutex_);
-  while (!stopping_) {
+  while (!stopping_ && !paused_) {
     const absl::Duration left = deadline - clock->Monotonic();
     if (left <= absl::ZeroDuration()) return true;
     changed_.WaitWithTimeout(&mutex_, left);
   }
-  return false;
+  return !stopping_;
 }
 
 void LogFollower::Run() {

@@ -106,7 +106,7 @@ RebuildJob::News RebuildJob::WaitForOther(const News& seen,
                                           absl::Duration timeout) const {
   const absl::Duration deadline = clock_->Monotonic() + timeout;
   base::MutexLock lock(&mutex_);
-  while (news_ == seen && !waiting_is_over_) {
+  while (news_ == seen) {
     const absl::Duration left = deadline - clock_->Monotonic();
     if (left <= absl::ZeroDuration()) break;
     changed_.WaitWithTimeout(&mutex_, left);
@@ -116,7 +116,7 @@ RebuildJob::News RebuildJob::WaitForOther(const News& seen,
 
 void RebuildJob::StopWaiting() {
   base::MutexLock lock(&mutex_);
-  waiting_is_over_ = true;
+  news_.stopped = true;
   changed_.NotifyAll();
 }
 

@@ -54,9 +54,12 @@ class RebuildJob {
     absl::StatusOr<stored::v1::IndexState> result =
         absl::UnknownError("there was none");
 
+    // The reader stops: nothing new comes any more.
+    bool stopped = false;
+
     friend bool operator==(const News& a, const News& b) {
       return a.running == b.running && a.progress == b.progress &&
-             a.ended == b.ended;
+             a.ended == b.ended && a.stopped == b.stopped;
     }
   };
 
@@ -112,7 +115,6 @@ class RebuildJob {
   std::optional<absl::Duration> due_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Duration> last_end_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  bool waiting_is_over_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

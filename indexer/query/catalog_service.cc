@@ -1,18 +1,29 @@
 #include "indexer/query/catalog_service.h"
 
+#include <cstdint>
 #include <utility>
 
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/status.h>
+#include <grpcpp/support/sync_stream.h>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "archiver/base/grpc_status.h"
 #include "archiver/base/principal.h"
+#include "indexer/builder/rebuild.h"
+#include "indexer/builder/rebuild_job.h"
 #include "indexer/query/catalog.h"
 #include "proto/api/v1/catalog.pb.h"
 
 namespace diptych::indexer {
+namespace {
+
+// Who waits for a rebuild hears this often of it, also if nothing is new.
+constexpr absl::Duration kTellEvery = absl::Seconds(1);
+
+}  // namespace
 
 template <typename Request, typename Response>
 grpc::Status CatalogService::Answer(
@@ -68,6 +79,64 @@ grpc::Status CatalogService::GetIndexStatus(
       *context, archive_id_, {base::Role::kAuditor, base::Role::kOperator});
   if (!principal.ok()) return base::ToGrpcStatus(principal.status());
   *response = catalog_->GetIndexStatus();
+  return grpc::Status::OK;
+}
+
+api::v1::RebuildProgress ToApi(const RebuildProgress& progress) {
+  api::v1::RebuildProgress message;
+  switch (progress.phase) {
+    case RebuildProgress::Phase::kReading:
+      message.set_phase(api::v1::RebuildProgress::PHASE_READING);
+      break;
+    case RebuildProgress::Phase::kWriting:
+      message.set_phase(api::v1::RebuildProgress::PHASE_WRITING);
+      break;
+    case RebuildProgress::Phase::kCatchingUp:
+      message.set_phase(api::v1::RebuildProgress::PHASE_CATCHING_UP);
+      break;
+  }
+  message.set_done(progress.done);
+  message.set_total(progress.total);
+  return message;
+}
+
+grpc::Status CatalogService::RebuildIndex(
+    grpc::ServerContext* context, const api::v1::RebuildIndexRequest*,
+    grpc::ServerWriter<api::v1::RebuildIndexResponse>* writer) {
+  const absl::StatusOr<base::Principal> principal =
+      base::RequireRole(*context, archive_id_, {base::Role::kOperator});
+  if (!principal.ok()) return base::ToGrpcStatus(principal.status());
+  if (rebuilds_ == nullptr) {
+    return base::ToGrpcStatus(
+        absl::UnimplementedError("this reader makes no index again"));
+  }
+  RebuildJob::News news = rebuilds_->Start();
+  const uint64_t before = news.ended;
+  while (news.ended == before) {
+    api::v1::RebuildIndexResponse response;
+    *response.mutable_progress() = ToApi(news.progress);
+    // The rebuild goes on without who asked for it.
+    if (context->IsCancelled() || !writer->Write(response)) {
+      return grpc::Status::CANCELLED;
+    }
+    const RebuildJob::News next = rebuilds_->WaitForOther(news, kTellEvery);
+    if (next.stopped) {
+      return base::ToGrpcStatus(
+          absl::UnavailableError("the reader stops; the rebuild goes on when "
+                                 "it is started again"));
+    }
+    news = next;
+  }
+  if (!news.result.ok()) return base::ToGrpcStatus(news.result.status());
+  api::v1::RebuildIndexResponse response;
+  api::v1::RebuildResult* const done = response.mutable_done();
+  done->set_indexed_position(news.result->position());
+  done->set_sessions(news.result->sessions());
+  done->set_segments(news.result->segments());
+  done->set_left_out(news.result->damage_count() +
+                     news.result->unopened_records() +
+                     news.result->unreadable_headers());
+  writer->Write(response);
   return grpc::Status::OK;
 }
 

@@ -3,20 +3,27 @@
 
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/status.h>
+#include <grpcpp/support/sync_stream.h>
 
 #include "archiver/base/ids.h"
+#include "indexer/builder/rebuild.h"
+#include "indexer/builder/rebuild_job.h"
 #include "indexer/query/catalog.h"
 #include "proto/api/v1/catalog.grpc.pb.h"
+#include "proto/api/v1/catalog.pb.h"
 
 namespace diptych::indexer {
 
 // The Catalog on the wire: checks the caller's certificate, turns statuses into
-// gRPC's. Auditors may ask everything, operators only for the index's status.
+// gRPC's. Auditors may ask everything, operators only for the index's status;
+// operators alone may have it made again.
 class CatalogService final : public api::v1::Catalog::Service {
  public:
-  // `catalog` must outlive it.
-  CatalogService(const base::Uuid& archive_id, Catalog* catalog)
-      : archive_id_(archive_id), catalog_(catalog) {}
+  // `catalog` and `rebuilds` must outlive it. Without `rebuilds` there are
+  // none.
+  CatalogService(const base::Uuid& archive_id, Catalog* catalog,
+                 RebuildJob* rebuilds = nullptr)
+      : archive_id_(archive_id), catalog_(catalog), rebuilds_(rebuilds) {}
 
   grpc::Status ListSessions(grpc::ServerContext* context,
                             const api::v1::ListSessionsRequest* request,
@@ -37,6 +44,9 @@ class CatalogService final : public api::v1::Catalog::Service {
       grpc::ServerContext* context,
       const api::v1::GetIndexStatusRequest* request,
       api::v1::GetIndexStatusResponse* response) override;
+  grpc::Status RebuildIndex(
+      grpc::ServerContext* context, const api::v1::RebuildIndexRequest* request,
+      grpc::ServerWriter<api::v1::RebuildIndexResponse>* writer) override;
 
  private:
   template <typename Request, typename Response>
@@ -47,7 +57,10 @@ class CatalogService final : public api::v1::Catalog::Service {
 
   const base::Uuid archive_id_;
   Catalog* const catalog_;
+  RebuildJob* const rebuilds_;
 };
+
+api::v1::RebuildProgress ToApi(const RebuildProgress& progress);
 
 }  // namespace diptych::indexer
 

@@ -130,6 +130,17 @@ absl::StatusOr<api::v1::GetIndexStatusResponse> AuditClient::GetIndexStatus() {
       });
 }
 
+absl::Status AuditClient::RebuildIndex(
+    const std::function<absl::Status(const api::v1::RebuildIndexResponse&)>&
+        on_message) {
+  return CallStream<api::v1::RebuildIndexResponse>(
+      profile_, interrupt_,
+      [&](grpc::ClientContext* context) {
+        return catalog_->RebuildIndex(context, api::v1::RebuildIndexRequest());
+      },
+      on_message);
+}
+
 absl::Status AuditClient::Read(
     const api::v1::ReadRequest& request,
     const std::function<absl::Status(const api::v1::ReadResponse&)>&

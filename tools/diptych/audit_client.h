@@ -37,6 +37,10 @@ class AuditClient {
   absl::StatusOr<api::v1::GetSessionResponse> GetSession(
       const api::v1::GetSessionRequest& request);
   absl::StatusOr<api::v1::GetIndexStatusResponse> GetIndexStatus();
+  // Lasts as long as the rebuild, which goes on without the caller.
+  absl::Status RebuildIndex(
+      const std::function<absl::Status(const api::v1::RebuildIndexResponse&)>&
+          on_message);
 
   // Hands over every message in order; stops at the first error of `on_message`
   // and returns it.

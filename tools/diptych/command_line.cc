@@ -197,10 +197,19 @@ void AddCheck(CLI::App* app, CheckCommandOptions* options) {
 }
 
 void AddIndexRebuild(CLI::App* app, IndexRebuildOptions* options) {
-  app->add_option("DIR", options->data_dir, "data folder")->required();
-  app->add_option("--keys", options->keys_dir, kKeysHelp);
+  auto* dir = app->add_option(
+      "DIR", options->data_dir,
+      "data folder of an archive that is not served (default: ask the running "
+      "daemon, as the profile's operator)");
+  app->add_option("--keys", options->keys_dir, kKeysHelp)->needs(dir);
   app->add_option("--passphrase_file", options->passphrase_file,
-                  kPassphraseHelp);
+                  kPassphraseHelp)
+      ->needs(dir);
+  app->add_option("--index_dir", options->index_dir,
+                  "the index's folder (default: DIR/index)")
+      ->needs(dir);
+  app->add_option("--checkpoint_bytes", options->checkpoint_bytes, "for tests")
+      ->group("");
 }
 
 void AddPassphrase(CLI::App* app, std::string* file, std::string* source) {

@@ -23,10 +23,10 @@ namespace diptych::daemon {
 namespace {
 
 constexpr int kWrongUse = 2;
-constexpr std::array<absl::string_view, 10> kNames = {
+constexpr std::array<absl::string_view, 12> kNames = {
     "data_dir",      "keys",         "passphrase_file", "roles",
     "ingest_listen", "audit_listen", "reserve_bytes",   "index_key",
-    "audit_key",     "passphrase"};
+    "audit_key",     "passphrase",   "index_dir",       "run_dir"};
 
 // The environment as flags in front of the real ones, so that these win.
 std::vector<std::string> WithEnvironment(int argc, const char* const* argv) {
@@ -120,6 +120,16 @@ std::variant<DaemonOptions, int> ParseDaemonOptions(int argc,
   add("--passphrase", &options.passphrase,
       "the same for the passphrase that opens the private keys")
       ->excludes("--passphrase_file");
+  add("--index_dir", &options.index_dir,
+      "the reader's index (default: DATA_DIR/index); several readers may "
+      "follow "
+      "one log, each with an index of its own");
+  add("--run_dir", &options.run_dir,
+      "where the reader writes audit.address, the address that it serves at "
+      "(default: DATA_DIR/run); of several readers each needs its own");
+  app.add_option("--rebuild_checkpoint_bytes", options.rebuild_checkpoint_bytes,
+                 "for tests")
+      ->group("");
   add("--roles", &roles, "archiver, indexer, or both")->capture_default_str();
   add("--ingest_listen", &options.ingest_listen,
       "where gateways connect; port 0 takes a free one")
@@ -152,6 +162,12 @@ std::variant<DaemonOptions, int> ParseDaemonOptions(int argc,
   if (!CheckSources(options)) return kWrongUse;
   while (options.data_dir.size() > 1 && options.data_dir.back() == '/') {
     options.data_dir.pop_back();
+  }
+  if (options.index_dir.empty()) {
+    options.index_dir = absl::StrCat(options.data_dir, "/index");
+  }
+  if (options.run_dir.empty()) {
+    options.run_dir = absl::StrCat(options.data_dir, "/run");
   }
   if (options.keys.empty()) {
     options.keys = absl::StrCat(options.data_dir, ".keys");

@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "archiver/base/limits.h"
 #include "archiver/seal/key_source.h"
 
 namespace diptych::daemon {
@@ -18,6 +19,15 @@ struct DaemonOptions {
   // Default: data_dir + ".keys". Only the indexer opens it.
   std::string keys;
   std::string passphrase_file;
+  // The reader's index; default: data_dir + "/index". Each reading process has
+  // one of its own.
+  std::string index_dir;
+  // Where the reader says at which address it serves; default: data_dir +
+  // "/run".
+  std::string run_dir;
+  // How much of the log a rebuild of the index reads between two points to go
+  // on from. Only tests set it.
+  uint64_t rebuild_checkpoint_bytes = limits::kRebuildCheckpoint_bytes;
   // Where the reader's secrets come from instead (seal::KeySource); empty:
   // index.key and audit.key in `keys`, and no passphrase.
   std::string index_key;

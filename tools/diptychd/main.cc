@@ -75,7 +75,8 @@ int RunReader(const DaemonOptions& options, const sigset_t& signals) {
   } while (signal == SIGCHLD);
   sd_notify(0, "STOPPING=1");
   (*reader)->Stop();
-  return 0;
+  // Whoever supervises it is to start it again.
+  return (*reader)->failed() ? 1 : 0;
 }
 
 bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
@@ -94,7 +95,8 @@ int RunWriter(const DaemonOptions& options, const sigset_t& signals) {
   unlink(absl::StrCat(run, "/ingest.address").c_str());
 
   std::optional<ReaderProcess> reader;
-  const std::string audit_address = absl::StrCat(run, "/audit.address");
+  const std::string audit_address =
+      absl::StrCat(options.run_dir, "/audit.address");
   if (options.indexer) {
     unlink(audit_address.c_str());
     // Before any thread: a child of many threads inherits their locks' state.

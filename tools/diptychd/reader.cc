@@ -1,5 +1,10 @@
 #include "tools/diptychd/reader.h"
 
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,11 +30,14 @@
 #include "archiver/seal/secret.h"
 #include "indexer/builder/index_builder.h"
 #include "indexer/builder/log_follower.h"
+#include "indexer/builder/rebuild.h"
+#include "indexer/builder/rebuild_job.h"
 #include "indexer/query/catalog.h"
 #include "indexer/query/catalog_service.h"
 #include "indexer/retrieval/media_service.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/media_index.h"
+#include "proto/api/v1/catalog.pb.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "tools/diptychd/server.h"
 #include "tools/diptychd/writer_link.h"
@@ -40,6 +48,9 @@ namespace {
 
 constexpr absl::Duration kStopGrace = absl::Seconds(2);
 constexpr absl::Duration kWriterWait = absl::Seconds(2);
+// A new index follows a log up to this long from its beginning; of a longer one
+// it is made by sorting, which is faster.
+constexpr uint64_t kFollowAtMost_bytes = uint64_t{1} << 30;
 
 absl::StatusOr<std::optional<seal::SecretText>> ReadPassphrase(
     const DaemonOptions& options) {
@@ -113,15 +124,26 @@ class ReaderImpl final : public Reader {
 
   absl::Status Run(const DaemonOptions& options);
   void Stop() override;
+  bool failed() const override { return failed_; }
 
  private:
+  // Opens the index. What can't be used makes room for an empty one, and
+  // `unusable` then says why; so does an index that has much of the log before
+  // it.
+  absl::Status OpenIndex(const DaemonOptions& options,
+                         const base::Uuid& archive_id, std::string* unusable);
+  absl::Status MakeBuilder(const base::Uuid& archive_id);
+
   // In the order of their lives: what comes later uses what came before.
   std::optional<seal::IndexKeys> index_keys_;
   std::unique_ptr<log::LogReader> log_;
   std::unique_ptr<log::LogReader> key_store_;
-  std::unique_ptr<indexer::IndexStore> store_;
+  std::vector<seal::KeyPair> index_recipients_;
+  std::unique_ptr<indexer::IndexDatabase> store_;
   std::unique_ptr<indexer::IndexBuilder> builder_;
   std::unique_ptr<indexer::LogFollower> follower_;
+  std::unique_ptr<indexer::RebuildJob> rebuilds_;
+  std::atomic<bool> failed_ = false;
   std::unique_ptr<WriterLink> link_;
   std::unique_ptr<indexer::MediaIndex> media_index_;
   std::unique_ptr<indexer::Catalog> catalog_;
@@ -130,6 +152,55 @@ class ReaderImpl final : public Reader {
   std::unique_ptr<evidence::TransparencyService> tree_service_;
   std::unique_ptr<RpcServer> server_;
 };
+
+absl::Status ReaderImpl::MakeBuilder(const base::Uuid& archive_id) {
+  indexer::IndexBuilder::Options builder;
+  builder.archive_id = archive_id;
+  builder.store = store_.get();
+  builder.index_keys = &*index_keys_;
+  builder.log = log_.get();
+  builder.key_store = key_store_.get();
+  for (const seal::KeyPair& key : index_recipients_) {
+    builder.recipient_keys.push_back(key.Clone());
+  }
+  ASSIGN_OR_RETURN(builder_, indexer::IndexBuilder::Create(std::move(builder)));
+  return absl::OkStatus();
+}
+
+absl::Status ReaderImpl::OpenIndex(const DaemonOptions& options,
+                                   const base::Uuid& archive_id,
+                                   std::string* unusable) {
+  const auto open = [&](std::string* why) {
+    absl::StatusOr<std::unique_ptr<indexer::IndexDatabase>> store =
+        indexer::OpenOrReplaceIndex(options.index_dir, archive_id,
+                                    indexer::NewerIndex::kRefuse, why);
+    if (store.ok()) store_ = *std::move(store);
+    return store.status();
+  };
+  RETURN_IF_ERROR(open(unusable));
+  absl::Status made = MakeBuilder(archive_id);
+  if (store_->damaged()) {
+    // It has just been met, and is known when the store is opened again.
+    store_.reset();
+    RETURN_IF_ERROR(open(unusable));
+    made = MakeBuilder(archive_id);
+  }
+  if (indexer::IsNeedsRebuild(made)) {
+    *unusable = std::string(made.message());
+    ASSIGN_OR_RETURN(std::unique_ptr<indexer::IndexGeneration> empty,
+                     store_->BeginGeneration());
+    RETURN_IF_ERROR(store_->SwitchTo(std::move(empty)));
+    made = MakeBuilder(archive_id);
+  }
+  RETURN_IF_ERROR(made);
+  if (!unusable->empty() || builder_->position() > 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto volumes, log_->ListVolumes());
+  if (!volumes.empty() &&
+      volumes.back().base + volumes.back().size_bytes > kFollowAtMost_bytes) {
+    *unusable = "it is new, and the log is long";
+  }
+  return absl::OkStatus();
+}
 
 absl::Status ReaderImpl::Run(const DaemonOptions& options) {
   ASSIGN_OR_RETURN(stored::v1::ArchiveConfig archive,
@@ -151,19 +222,36 @@ absl::Status ReaderImpl::Run(const DaemonOptions& options) {
       files, absl::StrCat(options.data_dir, "/volumes"));
   key_store_ = std::make_unique<log::LogReader>(
       files, absl::StrCat(options.data_dir, "/keystore"));
-  ASSIGN_OR_RETURN(store_,
-                   indexer::IndexStore::Open(
-                       absl::StrCat(options.data_dir, "/index"), archive_id));
-  indexer::IndexBuilder::Options builder;
-  builder.archive_id = archive_id;
-  builder.store = store_.get();
-  builder.index_keys = &*index_keys_;
-  builder.log = log_.get();
-  builder.key_store = key_store_.get();
-  builder.recipient_keys = std::move(index_key);
-  ASSIGN_OR_RETURN(builder_, indexer::IndexBuilder::Create(std::move(builder)));
-  follower_ =
-      std::make_unique<indexer::LogFollower>(log_.get(), builder_.get());
+  index_recipients_ = std::move(index_key);
+  std::string unusable;
+  RETURN_IF_ERROR(OpenIndex(options, archive_id, &unusable));
+  if (!unusable.empty()) {
+    base::LogLine(base::Severity::kWarning,
+                  "the index can't be used and will be made again",
+                  {{"why", unusable}});
+  }
+  using Follower = indexer::LogFollower;
+  follower_ = std::make_unique<Follower>(
+      log_.get(), builder_.get(), base::Clock::Real(),
+      unusable.empty() ? Follower::Begin::kFollowing
+                       : Follower::Begin::kPaused);
+  indexer::RebuildJob::Options rebuilds;
+  rebuilds.source.archive_id = archive_id;
+  rebuilds.source.index_keys = &*index_keys_;
+  rebuilds.source.log = log_.get();
+  rebuilds.source.key_store = key_store_.get();
+  rebuilds.source.recipient_keys = &index_recipients_;
+  rebuilds.source.work_folder = indexer::RebuildFolder(options.index_dir);
+  rebuilds.source.pace.checkpoint_bytes = options.rebuild_checkpoint_bytes;
+  rebuilds.store = store_.get();
+  rebuilds.follower = follower_.get();
+  rebuilds.builder = std::move(builder_);
+  rebuilds.unusable = !unusable.empty();
+  rebuilds.on_hopeless = [this] {
+    failed_ = true;
+    kill(getpid(), SIGTERM);
+  };
+  rebuilds_ = std::make_unique<indexer::RebuildJob>(std::move(rebuilds));
 
   WriterLink::Options link;
   const std::string link_address_file =
@@ -189,9 +277,15 @@ absl::Status ReaderImpl::Run(const DaemonOptions& options) {
   catalog.follower = follower_.get();
   catalog.access = link_.get();
   catalog.clock = base::Clock::Real();
+  catalog.rebuild = [this]() -> std::optional<api::v1::RebuildProgress> {
+    const indexer::RebuildJob::News news = rebuilds_->news();
+    if (!news.running) return std::nullopt;
+    return indexer::ToApi(news.progress);
+  };
+  catalog.trouble = [this] { return rebuilds_->trouble(); };
   catalog_ = std::make_unique<indexer::Catalog>(catalog);
-  catalog_service_ =
-      std::make_unique<indexer::CatalogService>(archive_id, catalog_.get());
+  catalog_service_ = std::make_unique<indexer::CatalogService>(
+      archive_id, catalog_.get(), rebuilds_.get());
   indexer::MediaService::Options media;
   media.archive_id = archive_id;
   media.index = media_index_.get();
@@ -212,7 +306,8 @@ absl::Status ReaderImpl::Run(const DaemonOptions& options) {
 
   RpcServer::Options server;
   server.listen = options.audit_listen;
-  server.address_file = absl::StrCat(options.data_dir, "/run/audit.address");
+  RETURN_IF_ERROR(files->CreateDirectory(options.run_dir));
+  server.address_file = absl::StrCat(options.run_dir, "/audit.address");
   ASSIGN_OR_RETURN(server.identity,
                    ReadIdentity(options, "audit-server", passphrase));
   server.services = {catalog_service_.get(), media_service_.get(),
@@ -229,6 +324,7 @@ void ReaderImpl::Stop() {
   if (server_ == nullptr) return;
   server_->SetServing(false);
   tree_service_->StopWaiting();
+  rebuilds_->StopWaiting();
   server_->Stop(kStopGrace);
   server_.reset();
   base::LogLine(base::Severity::kInfo, "stopped", {{"role", "indexer"}});

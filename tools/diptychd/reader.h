@@ -19,6 +19,10 @@ class Reader {
 
   // Lets reads at hand end for a moment, and stops serving.
   virtual void Stop() = 0;
+
+  // It has asked this process to end (SIGTERM), since only a new start makes
+  // its index good again.
+  virtual bool failed() const = 0;
 };
 
 }  // namespace diptych::daemon

@@ -36,6 +36,10 @@ absl::Status ReaderProcess::Start() {
       "--roles=indexer",
       absl::StrCat("--data_dir=", options_.data_dir),
       absl::StrCat("--keys=", options_.keys),
+      absl::StrCat("--index_dir=", options_.index_dir),
+      absl::StrCat("--run_dir=", options_.run_dir),
+      absl::StrCat("--rebuild_checkpoint_bytes=",
+                   options_.rebuild_checkpoint_bytes),
       absl::StrCat("--ingest_listen=", options_.ingest_listen),
       absl::StrCat("--audit_listen=", options_.audit_listen),
   };
