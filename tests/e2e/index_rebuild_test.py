@@ -1,14 +1,16 @@
 """The index is a view: gone and rebuilt, every query answers the same."""
 
+import concurrent.futures
 import pathlib
 import shutil
+import subprocess
 import sys
 import unittest
 import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import media
-from archive import Archive, command
+from archive import DIPTYCH, Archive, command
 
 QUERIES = (
     ("query", 'clerk = "C0001"'),
@@ -75,6 +77,70 @@ class IndexRebuildTest(unittest.TestCase):
         before = self.answers()
         self.archive.kill()
         shutil.rmtree(self.archive.dir / "index")
+        self.archive.start()
+        self.archive.wait_indexed()
+        self.assertEqual(self.answers(), before)
+
+    def rebuild_now(self, *flags):
+        return self.archive.run("operator", "index", "rebuild", "--json",
+                                *flags)
+
+    def test_the_daemon_does_it_while_it_serves(self):
+        before = self.answers()
+        page = self.archive.ok("auditor", "query", "", "--limit=1").stdout
+        self.assertTrue(page)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            asked = [pool.submit(self.rebuild_now) for _ in range(3)]
+            # Whoever asks meanwhile is answered as ever.
+            while not all(a.done() for a in asked):
+                self.assertEqual(len(self.archive.query('clerk = "C0001"')), 2)
+        for one in asked:
+            self.assertEqual(one.result().code, 0, str(one.result()))
+            self.assertEqual(one.result().summary["sessions"], 4)
+            self.assertTrue(one.result().summary["complete"])
+        self.assertEqual(self.answers(), before)
+        # Nothing of it is left, and the new one goes on.
+        self.assertFalse((self.archive.dir / "index.rebuild").exists())
+        self.archive.push("--resident", media.VP8_RESIDENT, "--clerk",
+                          media.VP8_CLERK, "--tag", "clerk=C0001")
+        self.archive.wait_indexed()
+        self.assertEqual(len(self.archive.query('clerk = "C0001"')), 3)
+        # Not for auditors.
+        refused = self.archive.run("auditor", "index", "rebuild")
+        self.assertEqual(refused.code, 4, str(refused))
+
+    def test_an_index_of_an_older_layout_is_made_again_at_the_start(self):
+        before = self.answers()
+        self.assertEqual(self.archive.stop(), 0)
+        # What every program before the fourth layout left behind.
+        index = self.archive.dir / "index"
+        (index / "CURRENT").write_text("MANIFEST-000001\n")
+        self.archive.start()
+        self.archive.wait_indexed()
+        self.assertEqual(self.answers(), before)
+        self.assertIn("made again", self.archive.log())
+
+    def test_killed_anywhere_it_goes_on(self):
+        before = self.answers()
+        self.assertEqual(self.archive.stop(), 0)
+        shutil.rmtree(self.archive.dir / "index")
+        argv = [str(DIPTYCH), "index", "rebuild", str(self.archive.dir),
+                "--checkpoint_bytes=100000"]
+        # From before its first checkpoint to after its end.
+        kills = 0
+        for n in range(60):
+            process = subprocess.Popen(argv, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            try:
+                process.wait(0.05 + 0.03 * n)
+                break
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                kills += 1
+        self.assertEqual(process.returncode, 0)
+        self.assertGreater(kills, 0)
+        self.assertFalse((self.archive.dir / "index.rebuild").exists())
         self.archive.start()
         self.archive.wait_indexed()
         self.assertEqual(self.answers(), before)
