@@ -26,7 +26,7 @@
 #include "indexer/store/family.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/keys.h"
-#include "indexer/store/posting_block.h"
+#include "indexer/store/posting_block_writer.h"
 #include "indexer/store/run_set.h"
 #include "indexer/store/session_number.h"
 #include "indexer/store/sorted_file.h"
