@@ -177,6 +177,8 @@ absl::Status ReaderImpl::OpenIndex(const DaemonOptions& options,
     if (store.ok()) store_ = *std::move(store);
     return store.status();
   };
+  RETURN_IF_ERROR(
+      base::FileSystem::Real()->CreateDirectory(options.index_dir));
   RETURN_IF_ERROR(open(unusable));
   absl::Status made = MakeBuilder(archive_id);
   if (store_->damaged()) {
