@@ -51,6 +51,11 @@ class TagIndexBenchTest(unittest.TestCase):
         self.assertGreater(figures["sizes"]["postings"], 0)
         self.assertIn("clerk AND item, newest 50", section)
 
+    def test_alone_it_is_fed_without_a_log(self):
+        figures, _ = self.run_bench("--alone")
+        self.assertEqual(len(figures["ways"]["Diptych: Catalog in process"]),
+                         _SHAPES)
+
 
 if __name__ == "__main__":
     unittest.main()

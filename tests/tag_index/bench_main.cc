@@ -21,6 +21,7 @@
 #include "archiver/base/status_macros.h"
 #include "tests/tag_index/catalog_asker.h"
 #include "tests/tag_index/city.h"
+#include "tests/tag_index/city_feed.h"
 #include "tests/tag_index/city_log.h"
 #include "tests/tag_index/index_sizes.h"
 #include "tests/tag_index/local_index.h"
@@ -99,6 +100,14 @@ absl::Status Fill(const Options& options) {
               {"segments", report.segments},
               {"records", report.records},
               {"log_bytes", report.log_bytes}});
+}
+
+absl::Status Feed(const Options& options) {
+  const absl::Time begun = absl::Now();
+  ASSIGN_OR_RETURN(const auto index, LocalIndex::Open(options.archive));
+  RETURN_IF_ERROR(FeedIndex(City(options.city), index->keys(), options.scratch,
+                            index->store()));
+  return Say({{"seconds", Since(begun)}});
 }
 
 absl::Status Sizes(const Options& options) {
@@ -302,6 +311,7 @@ int Main(int argc, char** argv) {
     parts.emplace_back(command, std::move(part));
   };
   add("fill", "writes a city's log into an archive", Fill);
+  add("feed", "makes an archive's index without a log", Feed);
   add("sizes", "compacts an archive's index and measures it", Sizes);
   add("sustain", "asks while an index takes in what its log has more", Sustain);
   add("load-sqlite", "fills a folder with SQLite's databases", LoadSqlite);
