@@ -93,7 +93,7 @@ class LocalIndexImpl final : public LocalIndex {
   }
   absl::Status CatchUp(log::Position end) override {
     follower_->SetDurableEnd(end);
-    if (follower_->WaitUntil(end, absl::Minutes(1))) return absl::OkStatus();
+    if (follower_->WaitUntil(end, absl::Minutes(10))) return absl::OkStatus();
     return absl::DeadlineExceededError("the index does not catch up");
   }
   indexer::IndexDatabase* store() override { return store_.get(); }

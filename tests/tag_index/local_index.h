@@ -27,7 +27,7 @@ class LocalIndex {
 
   virtual CatalogDoor door() = 0;
   // Takes in everything before `end`, which must be durable. DEADLINE_EXCEEDED
-  // if that takes a minute.
+  // if that takes ten minutes.
   virtual absl::Status CatchUp(log::Position end) = 0;
   virtual indexer::IndexDatabase* store() = 0;
   virtual const seal::IndexKeys& keys() const = 0;
