@@ -236,6 +236,8 @@ inline constexpr size_t kMaxFilterTerms = 128;
 inline constexpr uint32_t kDefaultPageSize = 50;
 inline constexpr uint32_t kMaxPageSize = 1000;
 inline constexpr size_t kMaxPageToken_bytes = 512;
+// A page ends early rather than outgrow what clients take.
+inline constexpr size_t kMaxPage_bytes = 2 << 20;
 // A page can be asked for as long after the first one.
 inline constexpr absl::Duration kPageLifetime = absl::Hours(1);
 // What a page token needs is kept somewhat longer.
@@ -258,17 +260,23 @@ inline constexpr uint32_t kRunsPerPack = 64;
 inline constexpr uint32_t kChunksPerPack = 64;
 // Entries of a posting block between two skip points.
 inline constexpr uint32_t kPostingSkip_entries = 64;
-// Changes to one posting block that wait in memory to be merged.
-inline constexpr size_t kMaxPostingChanges = 32;
+// Changes to one row of the index that wait in memory to be merged.
+inline constexpr size_t kMaxWaitingMerges = 8;
 inline constexpr size_t kMaxGroups = 10'000;
+// Matching sessions that one summary holds at a time.
+inline constexpr size_t kMatchesAtOnce = 500'000;
+// How far back the key frame is looked for that a segment's playing begins
+// with.
+inline constexpr int64_t kMaxLookBack_us = int64_t{60} * 1'000'000;
 inline constexpr int kMaxSummaryKeys = 16;
 inline constexpr uint32_t kDefaultSummaryValues = 10;
 // Posting lists that one query may walk at once.
 inline constexpr size_t kMaxQueryPostings = 2000;
 // What one query may cost: entries of posting lists (a block counts as 64), a
-// session's row as many as this.
+// session's row as many as this. Some seconds; enough to ask each session of a
+// year for its end.
 inline constexpr uint64_t kMaxQueryCost = 50'000'000;
-inline constexpr uint64_t kQueryCostOfRow = 256;
+inline constexpr uint64_t kQueryCostOfRow = 100;
 // How long a query waits for the index to reach the log's end.
 inline constexpr absl::Duration kQueryFreshnessWait = absl::Milliseconds(200);
 // A query looks for its caller's cancellation this often.
@@ -282,6 +290,10 @@ inline constexpr size_t kIndexBatch_records = 2048;
 inline constexpr size_t kIndexBatch_bytes = 8 << 20;
 // Sessions and their keys that the index keeps at hand.
 inline constexpr size_t kIndexSessionCache = 4096;
+// Rows of changes that are deleted with one batch, once they are old.
+inline constexpr size_t kTrimmedPerBatch = 16;
+// Moments at which the log grew, until the index is there.
+inline constexpr size_t kMaxLagMarks = 1024;
 inline constexpr size_t kIndexOpenerCache = 4096;
 // Values over all tag updates of a session; later ones are counted as refused.
 inline constexpr size_t kMaxTagValuesPerSession = 10'000;

@@ -45,9 +45,6 @@ std::vector<seal::KeyPair> CloneKeys(const std::vector<seal::KeyPair>& keys) {
   return clones;
 }
 
-// Rows of changes that one batch forgets at most; more than it adds.
-constexpr size_t kTrimmedPerBatch = 16;
-
 }  // namespace
 
 IndexBuilder::IndexBuilder(Options options)
@@ -200,7 +197,7 @@ absl::Status IndexBuilder::TrimChanges(int64_t now_us, Work* work) {
   oldest_change_us_ = now_us;
   for (rows->Seek(from); rows->Valid(); rows->Next()) {
     ASSIGN_OR_RETURN(const ChangeRow row, UnpackChange(rows->value()));
-    if (row.time_us > kept_us || trimmed == kTrimmedPerBatch) {
+    if (row.time_us > kept_us || trimmed == limits::kTrimmedPerBatch) {
       oldest_change_us_ = row.time_us;
       break;
     }

@@ -4,12 +4,13 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
+#include "archiver/base/limits.h"
 #include "archiver/log/record.h"
 
 namespace diptych::indexer {
 
 void LagMeter::Arrived(log::Position end, absl::Duration now) {
-  if (waiting_.size() >= kMaxWaiting) {
+  if (waiting_.size() >= limits::kMaxLagMarks) {
     // With the time of the last one, which came before it: never too short.
     waiting_.back().end = end;
     return;

@@ -25,8 +25,6 @@ class LagMeter {
   absl::Duration Worst(absl::Duration now) const;
 
  private:
-  // Arrivals that are told apart; more of them count as one.
-  static constexpr size_t kMaxWaiting = 1024;
   static constexpr int64_t kSeconds = 60;
 
   struct Arrival {
@@ -41,6 +39,7 @@ class LagMeter {
 
   void Note(absl::Duration lag, absl::Duration now);
 
+  // limits::kMaxLagMarks at most; more of them count as one.
   std::deque<Arrival> waiting_;
   std::array<Second, kSeconds> seconds_;
 };

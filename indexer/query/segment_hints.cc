@@ -6,18 +6,13 @@
 #include <tuple>
 #include <vector>
 
+#include "archiver/base/limits.h"
 #include "proto/api/v1/catalog.pb.h"
 #include "proto/stored/v1/index_rows.pb.h"
 
 namespace diptych::indexer {
-namespace {
 
 using stored::v1::ChunkRow;
-
-// Sources send a key frame every few seconds.
-constexpr int64_t kMaxLookBack_us = 60'000'000;
-
-}  // namespace
 
 void AddHints(const stored::v1::SegmentRow& row,
               const std::vector<ChunkRow>& chunks, api::v1::Segment* segment) {
@@ -33,7 +28,7 @@ void AddHints(const stored::v1::SegmentRow& row,
         hint->set_at_us(key_frame.pts_us());
       }
       const int64_t back_us = row.start_us() - key_frame.pts_us();
-      if (back_us < 0 || back_us > kMaxLookBack_us) continue;
+      if (back_us < 0 || back_us > limits::kMaxLookBack_us) continue;
       const auto [at, added] =
           before.try_emplace(key_frame.track_id(), key_frame.pts_us());
       if (!added) at->second = std::max(at->second, key_frame.pts_us());

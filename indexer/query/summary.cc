@@ -32,8 +32,6 @@
 namespace diptych::indexer {
 namespace {
 
-// Matches that are held in memory at once, some 50 bytes each.
-constexpr size_t kMatchesAtOnce = 500'000;
 // Opening a list and reading its first block, in entries.
 constexpr uint64_t kCostOfList = 128;
 
@@ -240,7 +238,8 @@ absl::StatusOr<Summary> Summarize(const IndexView& view,
       ++summary.sessions;
       if (!options.keys.empty()) held.push_back({match->session, match->runs});
     }
-    if (held.empty() || (more && held.size() < kMatchesAtOnce)) continue;
+    if (held.empty() || (more && held.size() < limits::kMatchesAtOnce))
+      continue;
     Counter counter(view, &walker->cost(), &rows, held);
     ASSIGN_OR_RETURN(summary.complete, counter.Count(&summary.facets));
     held.clear();

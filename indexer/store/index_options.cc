@@ -18,11 +18,6 @@ namespace diptych::indexer {
 namespace {
 
 constexpr size_t kWriteBuffers = 4;
-// Changes to one row that wait in memory; the next one is merged as it is
-// written. Until they are, each read merges them. With postings written as fast
-// as it goes, and not yet on disk, three lists took 206 us with 32 and 116 us
-// with 8, and writing as long.
-constexpr size_t kMergesInMemory = 8;
 // seal::IndexKeys::kToken_bytes: what postings' keys begin with.
 constexpr size_t kToken_bytes = 16;
 
@@ -54,7 +49,10 @@ void SetCompression(Family family, rocksdb::ColumnFamilyOptions* options) {
 void SetPostingOptions(rocksdb::ColumnFamilyOptions* options,
                        rocksdb::BlockBasedTableOptions* table) {
   options->merge_operator = NewPostingMerge();
-  options->max_successive_merges = kMergesInMemory;
+  // Until they are merged, each read merges them. With postings written as fast
+  // as it goes, and not yet on disk, three lists took 206 us with 32 and 116 us
+  // with 8, and writing as long.
+  options->max_successive_merges = limits::kMaxWaitingMerges;
   // Filters by list, since lists are walked and their blocks' keys not known.
   options->prefix_extractor.reset(
       rocksdb::NewFixedPrefixTransform(kToken_bytes));
@@ -138,7 +136,7 @@ rocksdb::ColumnFamilyOptions IndexFamilyOptions(
       break;
     case Family::kChunks:
       options.merge_operator = NewChunkMerge();
-      options.max_successive_merges = kMergesInMemory;
+      options.max_successive_merges = limits::kMaxWaitingMerges;
       break;
     case Family::kSessions:
     case Family::kSegments:
