@@ -1,5 +1,6 @@
 #include "indexer/builder/session_record.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -25,10 +26,10 @@ using log::RecordType;
 using log::StoredRecord;
 
 template <typename Header>
-std::optional<SessionRecord> Parse(const StoredRecord& record) {
+std::optional<SessionRecord> Parse(const std::string& bytes) {
   SessionRecord parsed;
   Header& header = parsed.header.emplace<Header>();
-  if (!header.ParseFromString(record.header)) return std::nullopt;
+  if (!header.ParseFromString(bytes)) return std::nullopt;
   const absl::StatusOr<base::Uuid> id =
       base::Uuid::FromBytes(header.session_id());
   if (!id.ok()) return std::nullopt;
@@ -55,6 +56,69 @@ static_assert(kSameIdField<stored::v1::SessionOpened, stored::v1::SpanStarted,
                            stored::v1::Segment, stored::v1::SessionClosed,
                            stored::v1::StateChanged, stored::v1::ClockChanged,
                            stored::v1::SourceDigest>);
+
+// A field of protobuf's wire format: its tag, and its bytes if it has a length.
+struct WireField {
+  uint64_t tag = 0;
+  absl::string_view all;
+  absl::string_view bytes;
+
+  uint64_t number() const { return tag >> 3; }
+  bool has_length() const { return (tag & 7) == 2; }
+};
+
+// The next field of a header; nullopt at the end and, with the reader failed,
+// where there is none.
+std::optional<WireField> NextField(absl::string_view header, VarintReader* in) {
+  if (!in->ok() || in->left() == 0) return std::nullopt;
+  const size_t start = header.size() - in->left();
+  WireField field;
+  field.tag = in->ReadVarint();
+  switch (field.tag & 7) {
+    case 0:
+      in->ReadVarint();
+      break;
+    case 1:
+      in->ReadBytes(sizeof(uint64_t));
+      break;
+    case 2:
+      field.bytes = in->ReadBytes(in->ReadVarint());
+      break;
+    case 5:
+      in->ReadBytes(sizeof(uint32_t));
+      break;
+    default:
+      in->Fail();
+  }
+  if (!in->ok()) return std::nullopt;
+  field.all = header.substr(start, header.size() - in->left() - start);
+  return field;
+}
+
+// A manifest is mostly digests, which the index has no use for and which cost
+// more to take apart than all else: chunks are left empty, to be counted, and
+// digests and tracks left out.
+std::string WithoutDigests(const std::string& header) {
+  using stored::v1::Segment;
+  std::string trimmed;
+  VarintReader in(header);
+  while (const std::optional<WireField> field = NextField(header, &in)) {
+    switch (field->has_length() ? field->number() : 0) {
+      case Segment::kChunksFieldNumber:
+        AppendVarint(field->tag, &trimmed);
+        AppendVarint(0, &trimmed);
+        break;
+      case Segment::kPreviousManifestSha256FieldNumber:
+      case Segment::kTracksFieldNumber:
+      case Segment::kRecordsFieldNumber:
+        break;
+      default:
+        trimmed.append(field->all.data(), field->all.size());
+    }
+  }
+  // What is none is for the parser to refuse.
+  return in.ok() ? trimmed : header;
+}
 
 // One record on its way into its session.
 class Applier {
@@ -183,31 +247,12 @@ std::optional<base::Uuid> SessionIdOf(const StoredRecord& record) {
   const uint64_t id_field = is_chunk ? kIdFieldOfChunk : kIdField;
   VarintReader in(record.header);
   std::optional<base::Uuid> session;
-  while (in.ok() && in.left() > 0) {
-    // Protobuf's wire format: the field's number and how long it is.
-    const uint64_t tag = in.ReadVarint();
-    switch (tag & 7) {
-      case 0:
-        in.ReadVarint();
-        break;
-      case 1:
-        in.ReadBytes(sizeof(uint64_t));
-        break;
-      case 2: {
-        const absl::string_view bytes = in.ReadBytes(in.ReadVarint());
-        if (tag >> 3 != id_field) break;
-        const absl::StatusOr<base::Uuid> id = base::Uuid::FromBytes(bytes);
-        if (!id.ok()) return std::nullopt;
-        // Of several the last counts, as for whoever parses it all.
-        session = *id;
-        break;
-      }
-      case 5:
-        in.ReadBytes(sizeof(uint32_t));
-        break;
-      default:
-        return std::nullopt;
-    }
+  while (const auto field = NextField(record.header, &in)) {
+    if (!field->has_length() || field->number() != id_field) continue;
+    const absl::StatusOr<base::Uuid> id = base::Uuid::FromBytes(field->bytes);
+    if (!id.ok()) return std::nullopt;
+    // Of several the last counts, as for whoever parses it all.
+    session = *id;
   }
   return in.ok() ? session : std::nullopt;
 }
@@ -215,25 +260,25 @@ std::optional<base::Uuid> SessionIdOf(const StoredRecord& record) {
 std::optional<SessionRecord> ParseSessionRecord(const StoredRecord& record) {
   switch (record.type) {
     case RecordType::kSessionOpened:
-      return Parse<stored::v1::SessionOpened>(record);
+      return Parse<stored::v1::SessionOpened>(record.header);
     case RecordType::kSpanStarted:
-      return Parse<stored::v1::SpanStarted>(record);
+      return Parse<stored::v1::SpanStarted>(record.header);
     case RecordType::kChunk:
-      return Parse<stored::v1::Chunk>(record);
+      return Parse<stored::v1::Chunk>(record.header);
     case RecordType::kNotes:
-      return Parse<stored::v1::Notes>(record);
+      return Parse<stored::v1::Notes>(record.header);
     case RecordType::kAttachmentPart:
-      return Parse<stored::v1::AttachmentPart>(record);
+      return Parse<stored::v1::AttachmentPart>(record.header);
     case RecordType::kSegment:
-      return Parse<stored::v1::Segment>(record);
+      return Parse<stored::v1::Segment>(WithoutDigests(record.header));
     case RecordType::kSessionClosed:
-      return Parse<stored::v1::SessionClosed>(record);
+      return Parse<stored::v1::SessionClosed>(record.header);
     case RecordType::kStateChanged:
-      return Parse<stored::v1::StateChanged>(record);
+      return Parse<stored::v1::StateChanged>(record.header);
     case RecordType::kClockChanged:
-      return Parse<stored::v1::ClockChanged>(record);
+      return Parse<stored::v1::ClockChanged>(record.header);
     case RecordType::kSourceDigest:
-      return Parse<stored::v1::SourceDigest>(record);
+      return Parse<stored::v1::SourceDigest>(record.header);
     case RecordType::kSnapshot:
     case RecordType::kKeysChanged:
     case RecordType::kVolumeHeader:

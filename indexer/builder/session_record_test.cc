@@ -1,8 +1,10 @@
 #include "indexer/builder/session_record.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <variant>
 
 #include <gtest/gtest.h>
 
@@ -72,6 +74,33 @@ TEST(SessionRecordTest, EveryHeaderSaysWhoseItIs) {
   stored::v1::SourceDigest digest;
   digest.set_note(2);
   ExpectFound(RecordType::kSourceDigest, digest);
+}
+
+TEST(SessionRecordTest, AManifestKeepsWhatTheIndexNeeds) {
+  stored::v1::Segment segment;
+  segment.set_session_id(std::string(base::Uuid::Random().bytes()));
+  segment.set_segment(3);
+  segment.set_window_start_us(-5);
+  segment.set_window_end_us(1'000'000);
+  segment.set_record_time_us(9);
+  segment.add_tracks_without_key_frame(2);
+  segment.add_tracks_without_key_frame(300);
+  stored::v1::Segment expected = segment;
+  for (uint32_t i = 0; i < 10; ++i) {
+    segment.add_chunks()->set_chunk(i);
+    segment.mutable_chunks(static_cast<int>(i))->set_digest("digest");
+    expected.add_chunks();
+  }
+  segment.set_previous_manifest_sha256("sum");
+  segment.add_tracks()->set_root("root");
+  segment.add_records("digest");
+  log::StoredRecord record;
+  record.type = RecordType::kSegment;
+  record.header = segment.SerializeAsString();
+  const auto parsed = ParseSessionRecord(record);
+  ASSERT_TRUE(parsed.has_value());
+  EXPECT_EQ(std::get<stored::v1::Segment>(parsed->header).SerializeAsString(),
+            expected.SerializeAsString());
 }
 
 TEST(SessionRecordTest, RubbishIsNobodys) {
