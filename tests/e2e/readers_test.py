@@ -93,6 +93,19 @@ class ReadersTest(unittest.TestCase):
         self.push(4)
         self.all_the_same()
 
+    def test_a_page_goes_on_at_the_other(self):
+        self.wait_second()
+        first = self.archive.ok("auditor", "query", "", "--limit", "2")
+        token = first.summary["next_page"]
+        self.assertTrue(token)
+        # What comes meanwhile is in no page of this answer.
+        self.push(4)
+        self.wait_second()
+        second = self.same("query", "", "--limit", "2", "--page", token)
+        found = [s["session"] for done in (first, second)
+                 for s in done.of_type("session")]
+        self.assertEqual(len(set(found)), 4)
+
     def test_one_that_is_killed_disturbs_nobody(self):
         self.wait_second()
         self.second.send_signal(signal.SIGKILL)
