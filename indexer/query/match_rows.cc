@@ -48,8 +48,9 @@ absl::StatusOr<MatchedRuns> RunsOf(const IndexView& view, const Match& match) {
   MatchedRuns matched;
   if (match.past != nullptr) {
     matched.session = match.past->id;
+    RunSteps wanted(match.runs);
     for (uint32_t i = 0; i < match.past->runs.size(); ++i) {
-      if (!match.runs.Contains(i)) continue;
+      if (!wanted.Contains(i)) continue;
       matched.runs.push_back(ToRow(match.past->runs[i]));
     }
     return matched;

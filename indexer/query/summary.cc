@@ -200,8 +200,9 @@ class Counter {
     const RunPlanner plan = PlanRuns(row, tags, &times);
     const std::vector<RunPlan>& runs = plan.runs();
     std::set<size_t> held;
+    RunSteps wanted(match.runs);
     for (uint32_t i = 0; i < runs.size(); ++i) {
-      if (!match.runs.Contains(i)) continue;
+      if (!wanted.Contains(i)) continue;
       held.insert(runs[i].tags.begin(), runs[i].tags.end());
     }
     return std::vector<size_t>(held.begin(), held.end());

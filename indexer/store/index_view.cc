@@ -207,6 +207,7 @@ absl::StatusOr<std::optional<SessionRuns>> IndexView::Runs(
   if (runs.empty()) return found;
   const uint32_t first = runs.ranges().front().first / limits::kRunsPerPack;
   const uint32_t last = runs.ranges().back().last / limits::kRunsPerPack;
+  RunSteps wanted(runs);
   RETURN_IF_ERROR(
       ForEachRow(*snapshot_, Family::kRuns, GroupKey(session, first),
                  GroupKey(session, last),
@@ -217,7 +218,7 @@ absl::StatusOr<std::optional<SessionRuns>> IndexView::Runs(
                    found->session = pack->session;
                    uint32_t number = GroupOf(key) * limits::kRunsPerPack;
                    for (RunRow& run : pack->runs) {
-                     if (runs.Contains(number)) {
+                     if (wanted.Contains(number)) {
                        found->runs.push_back({number, std::move(run)});
                      }
                      ++number;

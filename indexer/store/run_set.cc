@@ -27,9 +27,10 @@ uint64_t RunSet::size() const {
 }
 
 bool RunSet::Contains(uint32_t run) const {
-  return std::any_of(ranges_.begin(), ranges_.end(), [&](const Range& range) {
-    return range.first <= run && run <= range.last;
-  });
+  const auto range =
+      std::partition_point(ranges_.begin(), ranges_.end(),
+                           [&](const Range& r) { return r.last < run; });
+  return range != ranges_.end() && range->first <= run;
 }
 
 RunSet Intersect(const RunSet& a, const RunSet& b) {

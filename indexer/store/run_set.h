@@ -49,6 +49,23 @@ RunSet Intersect(const RunSet& a, const RunSet& b);
 RunSet Unite(const RunSet& a, const RunSet& b);
 RunSet Subtract(const RunSet& a, const RunSet& b);
 
+// Steps through a set along with a loop over runs, so that all questions
+// together cost no more than the set and the loop.
+class RunSteps {
+ public:
+  // `runs` must outlive it.
+  explicit RunSteps(const RunSet& runs) : left_(runs.ranges()) {}
+
+  // REQUIRES: `run` is never smaller than in the call before.
+  bool Contains(uint32_t run) {
+    while (!left_.empty() && left_.front().last < run) left_.remove_prefix(1);
+    return !left_.empty() && left_.front().first <= run;
+  }
+
+ private:
+  absl::Span<const RunSet::Range> left_;
+};
+
 }  // namespace diptych::indexer
 
 #endif  // INDEXER_STORE_RUN_SET_H_

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/tag_keys.h"
+#include "indexer/store/steps.h"
 #include "proto/stored/v1/index_rows.pb.h"
 
 namespace diptych::indexer {
@@ -253,7 +254,7 @@ void RunPlanner::Add(bool to_the_end, SegmentTimes* segment) {
   const bool last_run = !first && runs_.size() >= limits::kMaxRunsPerSession;
   const bool goes_on =
       !first && here == run_tags_ &&
-      segment->window_end_us - run_start_us_ <= limits::kRunMax_us;
+      Between(run_start_us_, segment->window_end_us) <= limits::kRunMax_us;
   if (last_run && !goes_on) {
     run_tags_ = Together(run_tags_, here);
     runs_.back().tags = Together(whole_, run_tags_);

@@ -2,6 +2,7 @@
 #define INDEXER_STORE_STEPS_H_
 
 #include <cstdint>
+#include <limits>
 
 namespace diptych::indexer {
 
@@ -20,6 +21,14 @@ constexpr uint64_t Add(uint64_t from, int64_t step) {
 }
 constexpr int64_t Add(int64_t from, int64_t step) {
   return static_cast<int64_t>(Add(static_cast<uint64_t>(from), step));
+}
+
+// What lies between two times, kept within 64 bits: headers hold any number.
+constexpr int64_t Between(int64_t from, int64_t to) {
+  int64_t step = 0;
+  if (!__builtin_sub_overflow(to, from, &step)) return step;
+  return from < to ? std::numeric_limits<int64_t>::max()
+                   : std::numeric_limits<int64_t>::min();
 }
 
 }  // namespace diptych::indexer
