@@ -135,6 +135,9 @@ class BuilderTest : public ::testing::Test {
       const auto rows = snapshot->NewIterator(family, "", "");
       for (rows->Seek(""); rows->Valid(); rows->Next()) {
         std::string value(rows->value());
+        // A block that lost all its sessions, until it is compacted away.
+        const std::string empty_block("\1\0", 2);
+        if (family == Family::kPostings && value == empty_block) continue;
         if (sealed) {
           value = archive_->index_keys()
                       .OpenRow(RowContext(family, rows->key()), value)

@@ -244,11 +244,10 @@ absl::StatusOr<SessionState*> IndexBuilder::MakeSession(
   return made;
 }
 
-absl::Status IndexBuilder::AddToDictionary(const stored::v1::NoteList& list,
-                                           Work* work) {
-  for (const auto& note : list.notes()) {
-    if (!note.has_tag() || IsPersonalKey(note.tag().key())) continue;
-    const std::string& key = note.tag().key();
+absl::Status IndexBuilder::AddToDictionary(TagNotes notes, Work* work) {
+  for (const stored::v1::TagNote* const note : notes) {
+    if (IsPersonalKey(note->key())) continue;
+    const std::string& key = note->key();
     auto known = dictionary_.find(key);
     if (known == dictionary_.end()) {
       // A gateway may make up keys without end; what is forgotten is read
@@ -262,10 +261,9 @@ absl::Status IndexBuilder::AddToDictionary(const stored::v1::NoteList& list,
               .emplace(key, std::set<std::string>(tokens.begin(), tokens.end()))
               .first;
     }
-    for (const std::string& value : note.tag().values()) {
+    for (const std::string& value : note->values()) {
       // One over the limit says that there are too many; more say no more.
       if (known->second.size() > limits::kMaxDictionaryValues) break;
-      if (value.empty() || value.size() > limits::kMaxTagValue_bytes) continue;
       if (!known->second.insert(options_.index_keys->Token(key, value))
                .second) {
         continue;
@@ -346,10 +344,9 @@ absl::Status IndexBuilder::ApplyRecord(const StoredRecord& record, Work* work) {
   }
   work->touched.push_back(session->number());
   absl::Status dictionary;
-  ApplySessionRecord(*parsed, record, &openers_, session, &work->sink,
-                     &work->counts, [&](const stored::v1::NoteList& list) {
-                       dictionary = AddToDictionary(list, work);
-                     });
+  ApplySessionRecord(
+      *parsed, record, &openers_, session, &work->sink, &work->counts,
+      [&](TagNotes notes) { dictionary = AddToDictionary(notes, work); });
   return dictionary;
 }
 

@@ -99,7 +99,7 @@ class IndexBuilder {
   absl::StatusOr<SessionState*> MakeSession(const base::Uuid& session,
                                             int64_t start_time_us,
                                             log::Position position, Work* work);
-  absl::Status AddToDictionary(const stored::v1::NoteList& list, Work* work);
+  absl::Status AddToDictionary(TagNotes notes, Work* work);
   // Notes which sessions the batch has touched, and forgets what is too old.
   absl::Status PutChanges(log::Position next, Work* work);
   absl::Status TrimChanges(int64_t now_us, Work* work);

@@ -152,21 +152,18 @@ void RebuildWorker::DoRecord(const RebuildTask& task, Open* open) {
     return;
   }
   ApplySessionRecord(*parsed, task.record, openers_.get(), &open->state,
-                     &writer_, &open->counts.records,
-                     [&](const stored::v1::NoteList& list) {
-                       AddWords(list, task.record.position);
+                     &writer_, &open->counts.records, [&](TagNotes notes) {
+                       AddWords(notes, task.record.position);
                      });
 }
 
-void RebuildWorker::AddWords(const stored::v1::NoteList& list,
-                             log::Position position) {
+void RebuildWorker::AddWords(TagNotes notes, log::Position position) {
   uint32_t place = 0;
-  for (const auto& note : list.notes()) {
-    if (!note.has_tag() || IsPersonalKey(note.tag().key())) continue;
-    const std::string& key = note.tag().key();
-    for (const std::string& value : note.tag().values()) {
+  for (const stored::v1::TagNote* const note : notes) {
+    if (IsPersonalKey(note->key())) continue;
+    const std::string& key = note->key();
+    for (const std::string& value : note->values()) {
       ++place;
-      if (value.empty() || value.size() > limits::kMaxTagValue_bytes) continue;
       std::string word = key;
       word.push_back('\0');
       word += value;

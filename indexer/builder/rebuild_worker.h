@@ -97,7 +97,7 @@ class RebuildWorker {
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);
   void Do(RebuildTask* task);
   void DoRecord(const RebuildTask& task, Open* open);
-  void AddWords(const stored::v1::NoteList& list, log::Position position);
+  void AddWords(TagNotes notes, log::Position position);
 
   const seal::IndexKeys* const keys_;
   const std::unique_ptr<OpenerCache> openers_;

@@ -34,6 +34,27 @@ bool IsOpen(const SessionRow& row) {
   return row.closed() == stored::v1::CLOSE_REASON_UNSPECIFIED;
 }
 
+// As a filter's `state = ...` has them.
+std::vector<ListedState> StatesOf(const SessionRow& row) {
+  switch (row.closed()) {
+    case stored::v1::CLOSE_REASON_CLOSED:
+      return {ListedState::kClosed};
+    case stored::v1::CLOSE_REASON_ABANDONED:
+      return {ListedState::kAbandoned};
+    case stored::v1::CLOSE_REASON_UNSPECIFIED:
+      break;
+    default:
+      return {};
+  }
+  std::vector<ListedState> states = {ListedState::kOpen};
+  if (row.state() == stored::v1::SESSION_STATE_DEGRADED) {
+    states.push_back(ListedState::kDegraded);
+  } else if (row.state() == stored::v1::SESSION_STATE_RECOVERED) {
+    states.push_back(ListedState::kRecovered);
+  }
+  return states;
+}
+
 std::vector<SegmentTimes>::iterator FindPlace(
     uint32_t segment, std::vector<SegmentTimes>* segments) {
   // Nearly always the last one, or behind it.
@@ -70,26 +91,45 @@ absl::Status SessionPlan::Load(const IndexView& view, const SessionRow& row) {
   }
   planner_ = PlanRuns(row, FoldTags(row), &segments_);
   runs_ = planner_->runs();
-  posted_ = MakePosted();
+  posted_ = MakePosted(row);
   row_changed_ = false;
   return absl::OkStatus();
 }
 
-bool SessionPlan::AddSegment(SegmentRow segment) {
+SessionPlan::Added SessionPlan::AddSegment(SegmentRow segment) {
   const auto place = FindPlace(segment.segment(), &segments_);
   if (place != segments_.end() && place->segment == segment.segment()) {
-    return false;
+    return EpochOf(segment.segment()) == segment.epoch() ? Added::kKnown
+                                                         : Added::kOther;
   }
   segments_.insert(place, TimesOf(segment));
   fresh_[segment.segment() / limits::kSegmentsPerPack].push_back(
       std::move(segment));
-  return true;
+  return Added::kNew;
+}
+
+uint64_t SessionPlan::EpochOf(uint32_t segment) const {
+  const uint32_t group = segment / limits::kSegmentsPerPack;
+  const auto is_it = [&](const SegmentRow& row) {
+    return row.segment() == segment;
+  };
+  const auto fresh = fresh_.find(group);
+  if (fresh != fresh_.end()) {
+    const auto row =
+        std::find_if(fresh->second.begin(), fresh->second.end(), is_it);
+    if (row != fresh->second.end()) return row->epoch();
+  }
+  // Its bytes are our own, or Load has read them.
+  const auto rows = UnpackSegments(packs_.at(group)).value();
+  return std::find_if(rows.begin(), rows.end(), is_it)->epoch();
 }
 
 PostingList SessionPlan::ListOf(const ListName& name) const {
   switch (name.kind) {
     case ListKind::kAll:
       break;
+    case ListKind::kState:
+      return StateList(*keys_, name.state);
     case ListKind::kKey:
       return KeyList(*keys_, name.first);
     case ListKind::kValue:
@@ -102,7 +142,7 @@ PostingList SessionPlan::ListOf(const ListName& name) const {
   return UniversalList(*keys_);
 }
 
-SessionPlan::Posted SessionPlan::MakePosted() const {
+SessionPlan::Posted SessionPlan::MakePosted(const SessionRow& row) const {
   const std::vector<TagSpan>& tags = planner_->tags();
   const std::vector<RunPlan>& runs = planner_->runs();
   std::vector<RunSet> by_tag(tags.size());
@@ -129,19 +169,27 @@ SessionPlan::Posted SessionPlan::MakePosted() const {
     }
     for (const size_t clerk : clerks) {
       for (const size_t item : items) {
-        posted[{ListKind::kPair, tags[clerk].value, tags[item].value}].Append(
-            run, run);
+        posted[{.kind = ListKind::kPair,
+                .first = tags[clerk].value,
+                .second = tags[item].value}]
+            .Append(run, run);
       }
     }
   }
-  posted.emplace(ListName{.kind = ListKind::kAll},
-                 RunSet(0, static_cast<uint32_t>(runs.size()) - 1));
+  const RunSet all(0, static_cast<uint32_t>(runs.size()) - 1);
+  posted.emplace(ListName{.kind = ListKind::kAll}, all);
+  for (const ListedState state : StatesOf(row)) {
+    posted.emplace(ListName{.kind = ListKind::kState, .state = state}, all);
+  }
   for (size_t i = 0; i < tags.size(); ++i) {
     if (!by_key[i].empty()) {
-      posted.emplace(ListName{ListKind::kKey, tags[i].key, ""}, by_key[i]);
+      posted.emplace(ListName{.kind = ListKind::kKey, .first = tags[i].key},
+                     by_key[i]);
     }
     if (!by_tag[i].empty()) {
-      posted.emplace(ListName{ListKind::kValue, tags[i].key, tags[i].value},
+      posted.emplace(ListName{.kind = ListKind::kValue,
+                              .first = tags[i].key,
+                              .second = tags[i].value},
                      by_tag[i]);
     }
   }
@@ -235,8 +283,8 @@ void SessionPlan::FlushRuns(size_t first, RowSink* sink) {
   }
 }
 
-void SessionPlan::FlushPostings(RowSink* sink) {
-  Posted posted = MakePosted();
+void SessionPlan::FlushPostings(const SessionRow& row, RowSink* sink) {
+  Posted posted = MakePosted(row);
   for (const auto& [name, runs] : posted) {
     const auto known = posted_.find(name);
     if (known != posted_.end() && known->second == runs) continue;
@@ -268,7 +316,7 @@ void SessionPlan::Flush(const SessionRow& row, RowSink* sink) {
   for (size_t i = first; same_tags && i < runs.size(); ++i) {
     same_tags = runs[i].tags == runs_[i].tags;
   }
-  if (!same_tags) FlushPostings(sink);
+  if (!same_tags) FlushPostings(row, sink);
   runs_.resize(runs.size());
   std::copy(runs.begin() + static_cast<std::ptrdiff_t>(first), runs.end(),
             runs_.begin() + static_cast<std::ptrdiff_t>(first));

@@ -36,9 +36,15 @@ class SessionPlan {
   // Takes over what the index has. REQUIRES: it is new.
   absl::Status Load(const IndexView& view, const stored::v1::SessionRow& row);
 
-  // Returns false if the segment was there already.
-  bool AddSegment(stored::v1::SegmentRow segment);
-  // The row's tags or its end are not what they were.
+  enum class Added {
+    kNew,
+    // Was there already.
+    kKnown,
+    // Its number has been another epoch's, whose segment stays.
+    kOther
+  };
+  Added AddSegment(stored::v1::SegmentRow segment);
+  // The row's tags, its state or its end are not what they were.
   void MarkRowChanged() { row_changed_ = true; }
 
   uint32_t segments() const { return static_cast<uint32_t>(segments_.size()); }
@@ -48,19 +54,23 @@ class SessionPlan {
   void Flush(const stored::v1::SessionRow& row, RowSink* sink);
 
  private:
-  enum class ListKind { kAll, kKey, kValue, kPair, kPairOverflow };
+  enum class ListKind { kAll, kState, kKey, kValue, kPair, kPairOverflow };
   // What a posting list is of; its token is made only when it is needed.
   struct ListName {
     ListKind kind = ListKind::kAll;
+    // Of kState alone.
+    ListedState state = ListedState::kOpen;
     std::string first;
     std::string second;
     friend auto operator<=>(const ListName&, const ListName&) = default;
   };
   using Posted = std::map<ListName, RunSet>;
 
+  // REQUIRES: the segment is there.
+  uint64_t EpochOf(uint32_t segment) const;
   PostingList ListOf(const ListName& name) const;
   // What the planner's runs are to be posted under.
-  Posted MakePosted() const;
+  Posted MakePosted(const stored::v1::SessionRow& row) const;
   // Adds the fresh segments to the plan; false if it must be made anew.
   bool Extend();
   // Makes the plan anew; adds the groups with other times than before.
@@ -68,7 +78,7 @@ class SessionPlan {
   void FlushSegments(const std::set<uint32_t>& groups, RowSink* sink);
   // Runs before `first` are as they were.
   void FlushRuns(size_t first, RowSink* sink);
-  void FlushPostings(RowSink* sink);
+  void FlushPostings(const stored::v1::SessionRow& row, RowSink* sink);
 
   const seal::IndexKeys* keys_;
   base::Uuid session_;

@@ -124,14 +124,12 @@ std::string WithoutDigests(const std::string& header) {
 class Applier {
  public:
   Applier(const StoredRecord& record, OpenerCache* openers,
-          SessionState* session, RowSink* sink, RecordCounts* counts,
-          const std::function<void(const stored::v1::NoteList&)>& on_notes)
+          SessionState* session, RowSink* sink, RecordCounts* counts)
       : record_(record),
         openers_(openers),
         session_(session),
         sink_(sink),
-        counts_(counts),
-        on_notes_(on_notes) {}
+        counts_(counts) {}
 
   void operator()(const stored::v1::SessionOpened& opened) {
     session_->ApplyOpened(opened, record_.position);
@@ -158,7 +156,6 @@ class Applier {
     session_->ApplyNotes(notes, opened ? &list : nullptr, record_.position,
                          sink_);
     counts_->refused_tag_notes += session_->row().refused_tag_notes() - refused;
-    if (opened) on_notes_(list);
   }
 
   void operator()(const stored::v1::AttachmentPart& part) {
@@ -167,9 +164,11 @@ class Applier {
   }
 
   void operator()(const stored::v1::Segment& segment) {
+    const uint32_t unopened = session_->row().unopened_records();
     if (session_->ApplySegment(segment, record_.position)) {
       ++counts_->segments;
     }
+    counts_->unopened_records += session_->row().unopened_records() - unopened;
   }
 
   void operator()(const stored::v1::SessionClosed& closed) {
@@ -213,7 +212,6 @@ class Applier {
   SessionState* const session_;
   RowSink* const sink_;
   RecordCounts* const counts_;
-  const std::function<void(const stored::v1::NoteList&)>& on_notes_;
 };
 
 }  // namespace
@@ -289,13 +287,15 @@ std::optional<SessionRecord> ParseSessionRecord(const StoredRecord& record) {
   return std::nullopt;
 }
 
-void ApplySessionRecord(
-    const SessionRecord& parsed, const StoredRecord& record,
-    OpenerCache* openers, SessionState* session, RowSink* sink,
-    RecordCounts* counts,
-    const std::function<void(const stored::v1::NoteList&)>& on_notes) {
-  std::visit(Applier(record, openers, session, sink, counts, on_notes),
-             parsed.header);
+void ApplySessionRecord(const SessionRecord& parsed, const StoredRecord& record,
+                        OpenerCache* openers, SessionState* session,
+                        RowSink* sink, RecordCounts* counts,
+                        const std::function<void(TagNotes)>& on_tags) {
+  const auto before = static_cast<size_t>(session->row().tag_notes_size());
+  std::visit(Applier(record, openers, session, sink, counts), parsed.header);
+  const auto& notes = session->row().tag_notes();
+  const TagNotes all(notes.data(), static_cast<size_t>(notes.size()));
+  if (all.size() > before) on_tags(all.subspan(before));
 }
 
 }  // namespace diptych::indexer

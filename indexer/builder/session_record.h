@@ -6,11 +6,13 @@
 #include <optional>
 #include <variant>
 
+#include "absl/types/span.h"
 #include "archiver/base/ids.h"
 #include "archiver/log/record.h"
 #include "indexer/builder/opener_cache.h"
 #include "indexer/builder/session_state.h"
 #include "indexer/store/row_sink.h"
+#include "proto/stored/v1/index_rows.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
 namespace diptych::indexer {
@@ -52,13 +54,15 @@ struct RecordCounts {
   uint64_t refused_tag_notes = 0;
 };
 
+using TagNotes = absl::Span<const stored::v1::TagNote* const>;
+
 // Takes the record into its session. `parsed` is of `record`, and both of the
-// session. Notes that were opened go to `on_notes` too, for the dictionary.
-void ApplySessionRecord(
-    const SessionRecord& parsed, const log::StoredRecord& record,
-    OpenerCache* openers, SessionState* session, RowSink* sink,
-    RecordCounts* counts,
-    const std::function<void(const stored::v1::NoteList&)>& on_notes);
+// session. The tag notes that it came to go to `on_tags`, for the dictionary.
+void ApplySessionRecord(const SessionRecord& parsed,
+                        const log::StoredRecord& record, OpenerCache* openers,
+                        SessionState* session, RowSink* sink,
+                        RecordCounts* counts,
+                        const std::function<void(TagNotes)>& on_tags);
 
 }  // namespace diptych::indexer
 

@@ -25,6 +25,7 @@
 #include "indexer/store/record_list.h"
 #include "indexer/store/row_sink.h"
 #include "indexer/store/session_number.h"
+#include "indexer/store/steps.h"
 #include "proto/stored/v1/index_rows.pb.h"
 #include "proto/stored/v1/records.pb.h"
 
@@ -100,10 +101,13 @@ void SessionState::AddPastState(log::Position position) {
   state->set_position(position);
   state->set_closed(row_.closed());
   state->set_state(row_.state());
-  // The first stays: before it there was no session.
-  if (states->size() > limits::kMaxPastStates) {
-    states->erase(states->begin() + 1);
+  if (states->size() <= limits::kMaxPastStates) return;
+  // The first stays: before it there was no session. The second becomes the
+  // same once more, and so says that others came in between.
+  if (states->Get(1).position() != states->Get(0).position()) {
+    *states->Mutable(1) = states->Get(0);
   }
+  states->erase(states->begin() + 2);
 }
 
 void SessionState::AddEpoch(uint64_t epoch, log::Position key_position) {
@@ -185,11 +189,11 @@ void SessionState::AddSilence(const stored::v1::Gap& gap,
   row.set_side(gap.side());
   row.mutable_event()->set_type("silence");
   AddAttribute("track", absl::StrCat(gap.track_id()), &row);
-  AddAttribute(
-      "seconds",
-      absl::StrFormat("%.3f",
-                      static_cast<double>(gap.end_us() - gap.start_us()) / 1e6),
-      &row);
+  AddAttribute("seconds",
+               absl::StrFormat("%.3f", static_cast<double>(Between(
+                                           gap.start_us(), gap.end_us())) /
+                                           1e6),
+               &row);
   AddOwnEvent(row, position, sink);
 }
 
@@ -396,7 +400,15 @@ bool SessionState::ApplySegment(const stored::v1::Segment& segment,
       [&](const auto& known) { return known.segment() == segment.segment(); });
   const bool counted = pending != row_.pending_segments().end();
   if (counted) row.set_payload_bytes(pending->payload_bytes());
-  if (!plan_.AddSegment(std::move(row))) return false;
+  switch (plan_.AddSegment(std::move(row))) {
+    case SessionPlan::Added::kNew:
+      break;
+    case SessionPlan::Added::kKnown:
+      return false;
+    case SessionPlan::Added::kOther:
+      row_.set_unopened_records(row_.unopened_records() + 1);
+      return false;
+  }
   if (counted) row_.mutable_pending_segments()->erase(pending);
   row_.clear_unnamed_records();
   row_.set_segments(plan_.segments());
@@ -406,6 +418,7 @@ bool SessionState::ApplySegment(const stored::v1::Segment& segment,
 void SessionState::ApplyStateChanged(const stored::v1::StateChanged& changed,
                                      log::Position position, RowSink* sink) {
   row_.set_state(changed.state());
+  plan_.MarkRowChanged();
   AddPastState(position);
   PutNextDetail(DetailKind::kStateChange, changed, sink);
   stored::v1::EventRow row;

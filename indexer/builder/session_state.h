@@ -74,7 +74,8 @@ class SessionState {
                            log::Position position, RowSink* sink);
   // Only its note's number counts: what it signs is for bundles to read.
   void ApplySourceDigest(const stored::v1::SourceDigest& digest);
-  // Returns false if the segment was there already.
+  // Returns false if the segment was there already. If that was another epoch's
+  // (a forgotten session whose id was used anew), this one counts as unopened.
   bool ApplySegment(const stored::v1::Segment& segment, log::Position position);
   void ApplyStateChanged(const stored::v1::StateChanged& changed,
                          log::Position position, RowSink* sink);

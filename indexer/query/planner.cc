@@ -25,6 +25,7 @@
 #include "indexer/store/posting_list.h"
 #include "indexer/store/session_number.h"
 #include "proto/stored/v1/index_rows.pb.h"
+#include "proto/stored/v1/records.pb.h"
 
 namespace diptych::indexer {
 namespace {
@@ -59,6 +60,22 @@ SessionBounds StartBounds(const FilterNode& term, uint32_t max_displacement_s) {
   return bounds;
 }
 
+ListedState StateOf(const FilterNode& term) {
+  if (term.state == stored::v1::CLOSE_REASON_CLOSED) {
+    return ListedState::kClosed;
+  }
+  if (term.state == stored::v1::CLOSE_REASON_ABANDONED) {
+    return ListedState::kAbandoned;
+  }
+  if (term.open_state == stored::v1::SESSION_STATE_DEGRADED) {
+    return ListedState::kDegraded;
+  }
+  if (term.open_state == stored::v1::SESSION_STATE_RECOVERED) {
+    return ListedState::kRecovered;
+  }
+  return ListedState::kOpen;
+}
+
 class Planner {
  public:
   Planner(const PlanContext& context, const SessionBounds& bounds)
@@ -90,12 +107,13 @@ class Planner {
         return Posting(KeyList(keys(), node.key), node);
       case Kind::kTagCompares:
         return PlanComparison(node);
+      case Kind::kState:
+        return Posting(StateList(keys(), StateOf(node)), node);
       case Kind::kSession:
         return PlanSession(node);
       case Kind::kStartTime:
       case Kind::kEndTime:
       case Kind::kDuration:
-      case Kind::kState:
         return NewPredicateIterator(
             [this_context = context_, &node](SessionNumber session) {
               return SatisfiesAt(node, session, this_context);

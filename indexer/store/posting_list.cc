@@ -13,6 +13,23 @@ namespace {
 
 // No tag's key begins with a capital letter.
 constexpr absl::string_view kPairKey = "PAIR clerk item";
+constexpr absl::string_view kStateKey = "STATE";
+
+absl::string_view WordOf(ListedState state) {
+  switch (state) {
+    case ListedState::kOpen:
+      return "open";
+    case ListedState::kDegraded:
+      return "degraded";
+    case ListedState::kRecovered:
+      return "recovered";
+    case ListedState::kClosed:
+      return "closed";
+    case ListedState::kAbandoned:
+      break;
+  }
+  return "abandoned";
+}
 
 // Keys whose values belong to a few sessions each.
 bool HasRareValues(absl::string_view key) {
@@ -34,6 +51,12 @@ PostingList ValueList(const seal::IndexKeys& keys, absl::string_view key,
                       absl::string_view value) {
   return {keys.Token(key, value),
           HasRareValues(key) ? kRareBucketBits : kValueBucketBits};
+}
+
+PostingList StateList(const seal::IndexKeys& keys, ListedState state) {
+  // Nearly all are closed. Of the others few are left in any old block.
+  return {keys.Token(kStateKey, WordOf(state)),
+          state == ListedState::kClosed ? kBroadBucketBits : kRareBucketBits};
 }
 
 PostingList PairList(const seal::IndexKeys& keys, absl::string_view clerk,

@@ -35,6 +35,10 @@ PostingList KeyList(const seal::IndexKeys& keys, absl::string_view key);
 // Runs that have this value.
 PostingList ValueList(const seal::IndexKeys& keys, absl::string_view key,
                       absl::string_view value);
+// What a session can be asked for by; an open one may be two of them.
+enum class ListedState { kOpen, kDegraded, kRecovered, kClosed, kAbandoned };
+// Runs of the sessions that are so.
+PostingList StateList(const seal::IndexKeys& keys, ListedState state);
 // Runs that have both this clerk and this item. A run with more than
 // limits::kMaxPairsPerRun of such pairs is in PairOverflowList instead.
 PostingList PairList(const seal::IndexKeys& keys, absl::string_view clerk,
