@@ -41,6 +41,8 @@
 namespace diptych::indexer {
 namespace {
 
+constexpr absl::string_view kListSessions = "ListSessions";
+
 size_t PageSize(uint32_t asked) {
   if (asked == 0) return limits::kDefaultPageSize;
   return std::min(asked, limits::kMaxPageSize);
@@ -91,12 +93,12 @@ absl::StatusOr<log::Position> Catalog::RecordAccess(
   return options_.access->Record(record);
 }
 
-absl::StatusOr<Catalog::Sight> Catalog::Look(log::Position position) {
+absl::StatusOr<Catalog::Sight> Catalog::Look(log::Position recorded) {
   const log::Position target =
-      std::max(position, options_.follower->status().durable_end);
+      std::max(recorded, options_.follower->status().durable_end);
   // What lies before a durable record is durable too, and the writer has only
   // just answered: no need to wait until it tells the follower itself.
-  options_.follower->SetDurableEnd(position);
+  options_.follower->SetDurableEnd(recorded);
   const bool reached =
       options_.follower->WaitUntil(target, limits::kQueryFreshnessWait);
   const LogFollower::Status status = options_.follower->status();
@@ -146,11 +148,14 @@ absl::StatusOr<Catalog::Page> Catalog::BeginPage(absl::string_view method,
   record.set_filter(request.filter());
   ASSIGN_OR_RETURN(const log::Position recorded,
                    RecordAccess(std::move(record), caller));
-  ASSIGN_OR_RETURN(page.sight, Look(std::max(recorded, page.place.position)));
+  // The log was cut back since, or restored from an older copy.
+  if (page.place.position > recorded) return PageExpired();
+  ASSIGN_OR_RETURN(page.sight, Look(recorded));
   MatchWalker::Options options;
   options.order = page.order;
   options.cancelled = caller.cancelled;
   options.max_cost = options_.max_query_cost;
+  options.shows_rows = method == kListSessions;
   if (page.continued) {
     auto past = PastSessions::Load(page.sight.view.get(), page.place.position);
     if (!past.ok()) return OfPage(past.status());
@@ -167,6 +172,15 @@ absl::StatusOr<Catalog::Page> Catalog::BeginPage(absl::string_view method,
   return page;
 }
 
+template <typename Row>
+bool Catalog::HasRoomFor(const Row& row, Page* page) {
+  const size_t bytes = row.ByteSizeLong();
+  if (page->bytes > 0 && page->bytes + bytes > limits::kMaxPage_bytes)
+    return false;
+  page->bytes += bytes;
+  return true;
+}
+
 template <typename Response>
 void Catalog::EndPage(const Page& page, bool more, Response* response) const {
   std::string reason = page.sight.incomplete_reason;
@@ -175,8 +189,9 @@ void Catalog::EndPage(const Page& page, bool more, Response* response) const {
         SealPage(*options_.keys, page.context, page.place));
   } else if (page.walker->stopped_at().has_value()) {
     PagePlace rest = page.place;
+    // Of a session that the page began in, some segments are done already.
+    if (rest.session != *page.walker->stopped_at()) rest.segment.reset();
     rest.session = *page.walker->stopped_at();
-    rest.segment.reset();
     response->set_next_page_token(SealPage(*options_.keys, page.context, rest));
     reason = TooBroad(rest.session);
   }
@@ -192,21 +207,26 @@ absl::Status Catalog::FillPage(Page* page,
     if (match == nullptr) break;
     // One more than the page: there is another.
     more = static_cast<size_t>(response->sessions_size()) == page->size;
+    api::v1::Session session;
+    if (!more) {
+      ASSIGN_OR_RETURN(const stored::v1::SessionRow* const row,
+                       RowOf(*match, &page->walker->rows()));
+      session = ToApiSession(*row);
+      ASSIGN_OR_RETURN(const MatchedRuns runs,
+                       RunsOf(*page->sight.view, *match));
+      for (const TimeRange& range : RangesOf(runs.runs)) {
+        api::v1::MatchedRange* const matched = session.add_matched();
+        matched->set_start_us(range.start_us);
+        matched->set_end_us(range.end_us);
+      }
+      more = !HasRoomFor(session, page);
+    }
     if (more) {
       page->place.session = match->session;
       page->place.segment.reset();
       break;
     }
-    ASSIGN_OR_RETURN(const stored::v1::SessionRow* const row,
-                     RowOf(*match, &page->walker->rows()));
-    api::v1::Session* const session = response->add_sessions();
-    *session = ToApiSession(*row);
-    ASSIGN_OR_RETURN(const MatchedRuns runs, RunsOf(*page->sight.view, *match));
-    for (const TimeRange& range : RangesOf(runs.runs)) {
-      api::v1::MatchedRange* const matched = session->add_matched();
-      matched->set_start_us(range.start_us);
-      matched->set_end_us(range.end_us);
-    }
+    *response->add_sessions() = std::move(session);
   }
   EndPage(*page, more, response);
   return absl::OkStatus();
@@ -220,7 +240,7 @@ absl::Status Catalog::FillPage(Page* page,
     first = {page->place.session, *page->place.segment};
   }
   SegmentWalker segments(&view, page->walker.get(), page->order, first);
-  ChunkCache chunks(&view);
+  SegmentHints hints(&view, page->place.position);
   std::vector<TagSpan> tags;
   std::optional<SessionNumber> tagged;
   bool more = false;
@@ -229,21 +249,24 @@ absl::Status Catalog::FillPage(Page* page,
     if (!found.has_value()) break;
     const Match& match = *found->match;
     more = static_cast<size_t>(response->segments_size()) == page->size;
+    api::v1::Segment segment;
+    if (!more) {
+      ASSIGN_OR_RETURN(const stored::v1::SessionRow* const row,
+                       RowOf(match, &page->walker->rows()));
+      if (tagged != match.session) {
+        tags = FoldTags(*row);
+        tagged = match.session;
+      }
+      segment = ToApiSegment(*row, tags, *found->segment);
+      RETURN_IF_ERROR(hints.AddTo(found->session, *found->segment, &segment));
+      more = !HasRoomFor(segment, page);
+    }
     if (more) {
       page->place.session = match.session;
       page->place.segment = found->segment->segment();
       break;
     }
-    ASSIGN_OR_RETURN(const stored::v1::SessionRow* const row,
-                     RowOf(match, &page->walker->rows()));
-    if (tagged != match.session) {
-      tags = FoldTags(*row);
-      tagged = match.session;
-    }
-    api::v1::Segment* const segment = response->add_segments();
-    *segment = ToApiSegment(*row, tags, *found->segment);
-    ASSIGN_OR_RETURN(const auto* const of_session, chunks.Of(found->session));
-    AddHints(*found->segment, *of_session, segment);
+    *response->add_segments() = std::move(segment);
   }
   EndPage(*page, more, response);
   return absl::OkStatus();
@@ -251,7 +274,7 @@ absl::Status Catalog::FillPage(Page* page,
 
 absl::StatusOr<api::v1::ListSessionsResponse> Catalog::ListSessions(
     const api::v1::ListSessionsRequest& request, const Caller& caller) {
-  ASSIGN_OR_RETURN(Page page, BeginPage("ListSessions", request, caller));
+  ASSIGN_OR_RETURN(Page page, BeginPage(kListSessions, request, caller));
   api::v1::ListSessionsResponse response;
   RETURN_IF_ERROR(OfPage(FillPage(&page, &response)));
   return response;

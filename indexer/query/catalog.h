@@ -96,6 +96,8 @@ class Catalog {
     // What has changed since the answer's moment; nullptr on the first page.
     std::unique_ptr<PastSessions> past;
     std::unique_ptr<MatchWalker> walker;
+    // What its rows come to on the wire.
+    size_t bytes = 0;
   };
 
   template <typename Request>
@@ -103,13 +105,18 @@ class Catalog {
                                  const Request& request, const Caller& caller);
   absl::Status FillPage(Page* page, api::v1::ListSessionsResponse* response);
   absl::Status FillPage(Page* page, api::v1::ListSegmentsResponse* response);
+  // Counts the row in, unless the page has too many bytes then. A page has at
+  // least one row, however large.
+  template <typename Row>
+  static bool HasRoomFor(const Row& row, Page* page);
   // Where the next page begins, and what this one lacks.
   template <typename Response>
   void EndPage(const Page& page, bool more, Response* response) const;
   absl::StatusOr<log::Position> RecordAccess(stored::v1::AccessRecord record,
                                              const Caller& caller);
-  // Waits a little for the index to reach what is durable, at least `position`.
-  absl::StatusOr<Sight> Look(log::Position position);
+  // Waits a little for the index to reach what is durable: `recorded`, where
+  // the archive has just written the access down, and all that is known to be.
+  absl::StatusOr<Sight> Look(log::Position recorded);
 
   const Options options_;
 };

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -30,6 +31,12 @@ namespace {
 
 using Groups = std::vector<std::pair<std::string, uint64_t>>;
 
+// Of a group on the wire beside its value, at most.
+constexpr size_t kGroup_bytes = 24;
+// All groups of one key are less than what clients take.
+static_assert(limits::kMaxGroups * (limits::kMaxTagValue_bytes + kGroup_bytes) <
+              size_t{4} << 20);
+
 // Largest first; equal ones by their values.
 Groups Sorted(const std::map<std::string, uint64_t>& counts) {
   Groups groups(counts.begin(), counts.end());
@@ -39,13 +46,19 @@ Groups Sorted(const std::map<std::string, uint64_t>& counts) {
   return groups;
 }
 
+// Adds at most so many; returns how many it has left out.
 template <typename Message>
-void AddGroups(const Groups& groups, size_t most, Message* message) {
-  for (size_t i = 0; i < std::min(most, groups.size()); ++i) {
+uint64_t AddGroups(const Groups& groups, size_t most, size_t most_bytes,
+                   Message* message) {
+  size_t bytes = 0;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    bytes += groups[i].first.size() + kGroup_bytes;
+    if (i == most || bytes > most_bytes) return groups.size() - i;
     auto* const group = message->add_groups();
     group->set_value(groups[i].first);
     group->set_sessions(groups[i].second);
   }
+  return 0;
 }
 
 template <typename Response>
@@ -90,7 +103,8 @@ absl::StatusOr<api::v1::CountSessionsResponse> Catalog::CountSessions(
   response.set_sessions(summary.sessions);
   for (const FacetCounts& facet : summary.facets) {
     const Groups groups = Sorted(facet.sessions);
-    AddGroups(groups, groups.size(), &response);
+    AddGroups(groups, groups.size(), std::numeric_limits<size_t>::max(),
+              &response);
   }
   SetCompleteness(summary.complete, sight.incomplete_reason, &response);
   return response;
@@ -131,8 +145,8 @@ absl::StatusOr<api::v1::SummarizeResponse> Catalog::Summarize(
     auto* const facet = response.add_facets();
     facet->set_key(counts.key);
     const Groups groups = Sorted(counts.sessions);
-    AddGroups(groups, most, facet);
-    facet->set_more_values(groups.size() - std::min(most, groups.size()));
+    facet->set_more_values(AddGroups(
+        groups, most, limits::kMaxPage_bytes / options.keys.size(), facet));
     facet->set_without(counts.without);
   }
   SetCompleteness(summary.complete, sight.incomplete_reason, &response);

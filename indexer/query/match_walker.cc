@@ -21,10 +21,12 @@
 namespace diptych::indexer {
 namespace {
 
-bool AsksForStart(const FilterNode& filter) {
-  return filter.kind == FilterNode::Kind::kStartTime ||
+using Kind = FilterNode::Kind;
+
+bool AsksFor(Kind kind, const FilterNode& filter) {
+  return filter.kind == kind ||
          std::any_of(filter.children.begin(), filter.children.end(),
-                     [](const auto& child) { return AsksForStart(*child); });
+                     [&](const auto& child) { return AsksFor(kind, *child); });
 }
 
 }  // namespace
@@ -32,6 +34,9 @@ bool AsksForStart(const FilterNode& filter) {
 MatchWalker::MatchWalker(const IndexView* view,
                          std::unique_ptr<FilterNode> filter, Options options)
     : filter_(std::move(filter)),
+      needs_{.end = AsksFor(Kind::kEndTime, *filter_) ||
+                    AsksFor(Kind::kDuration, *filter_),
+             .state = AsksFor(Kind::kState, *filter_)},
       options_(std::move(options)),
       cost_(options_.max_cost, options_.cancelled),
       rows_(view, &cost_) {}
@@ -46,7 +51,7 @@ absl::StatusOr<std::unique_ptr<MatchWalker>> MatchWalker::Create(
   context.cost = &walker->cost_;
   context.rows = &walker->rows_;
   context.order = asked.order;
-  if (AsksForStart(*walker->filter_)) {
+  if (AsksFor(Kind::kStartTime, *walker->filter_)) {
     ASSIGN_OR_RETURN(const stored::v1::IndexState state, view->State());
     context.max_displacement_s = state.max_displacement_s();
   }
@@ -81,8 +86,34 @@ absl::StatusOr<bool> MatchWalker::Spent(SessionNumber at) {
   if (cost_.was_cancelled()) {
     return absl::CancelledError("the caller has gone");
   }
+  // Or a list would never get past a place that is dear to reach.
+  if (!looked_at_any_) return false;
   stopped_at_ = at;
   return true;
+}
+
+absl::Status MatchWalker::MatchPast() {
+  match_.past = nullptr;
+  match_.runs = RunSet();
+  ASSIGN_OR_RETURN(const std::shared_ptr<PastSession> past,
+                   options_.past->At(match_.session, needs_, &cost_));
+  if (past == nullptr) return absl::OkStatus();
+  const auto matching = [&](const PastSession& session) {
+    return MatchingRuns(*filter_, session.row, session.tags, session.runs);
+  };
+  match_.runs = matching(*past);
+  if (past->if_closed != nullptr) {
+    // One that is no match either way needn't be known any better.
+    if (match_.runs.empty() && matching(*past->if_closed).empty()) {
+      return absl::OkStatus();
+    }
+    return PastSessions::ForgottenState();
+  }
+  if (options_.shows_rows && !needs_.end && !match_.runs.empty()) {
+    RETURN_IF_ERROR(options_.past->AddEnd(past.get(), &cost_));
+  }
+  match_.past = past;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<const Match*> MatchWalker::Next() {
@@ -102,17 +133,16 @@ absl::StatusOr<const Match*> MatchWalker::Next() {
       // The lists tell of it as it is now.
       if (root_->Valid() && root_->session() == *changed) root_->Next();
       ++next_past_;
-      ASSIGN_OR_RETURN(match_.past, options_.past->At(*changed, &cost_));
-      if (match_.past == nullptr) continue;
-      const PastSession& past = *match_.past;
+      looked_at_any_ = true;
       match_.session = *changed;
-      match_.runs = MatchingRuns(*filter_, past.row, past.tags, past.runs);
+      RETURN_IF_ERROR(MatchPast());
       if (!match_.runs.empty()) return &match_;
       continue;
     }
     match_.session = root_->session();
     ASSIGN_OR_RETURN(const bool spent, Spent(match_.session));
     if (spent) break;
+    looked_at_any_ = true;
     match_.past = nullptr;
     RETURN_IF_ERROR(root_->Probe(match_.session, &match_.runs));
     if (!match_.runs.empty()) {

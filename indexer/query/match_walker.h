@@ -42,6 +42,9 @@ class MatchWalker {
     std::optional<SessionNumber> from;
     // The answer is of its position; nullptr: of now. Must outlive the walker.
     const PastSessions* past = nullptr;
+    // Whether matches' rows are shown: those of an earlier moment are then made
+    // whole.
+    bool shows_rows = false;
     // True ends the walk with CANCELLED. May be empty.
     std::function<bool()> cancelled;
     uint64_t max_cost = limits::kMaxQueryCost;
@@ -56,7 +59,7 @@ class MatchWalker {
   absl::StatusOr<const Match*> Next();
 
   // Set if the end came because the query had cost too much: the session that
-  // was not looked at any more.
+  // was not looked at any more. At least one was, so going on there gets on.
   const std::optional<SessionNumber>& stopped_at() const { return stopped_at_; }
 
   RowCache& rows() { return rows_; }
@@ -67,10 +70,13 @@ class MatchWalker {
               Options options);
 
   absl::StatusOr<bool> Spent(SessionNumber at);
+  // Makes the changed session at hand the match, if it is one.
+  absl::Status MatchPast();
   // The changed session that comes next, whether or not it matches.
   std::optional<SessionNumber> NextPast() const;
 
   const std::unique_ptr<FilterNode> filter_;
+  const PastSessions::Needs needs_;
   const Options options_;
   QueryCost cost_;
   RowCache rows_;
@@ -80,6 +86,7 @@ class MatchWalker {
   size_t next_past_ = 0;
   // The root stands on what was looked at already.
   bool pending_step_ = false;
+  bool looked_at_any_ = false;
   std::optional<SessionNumber> stopped_at_;
   Match match_;
 };

@@ -40,8 +40,13 @@ absl::StatusOr<std::unique_ptr<PastSessions>> PastSessions::Load(
   return absl::WrapUnique(new PastSessions(view, position, std::move(numbers)));
 }
 
-absl::StatusOr<std::shared_ptr<const PastSession>> PastSessions::At(
-    SessionNumber session, QueryCost* cost) const {
+absl::Status PastSessions::ForgottenState() {
+  return absl::OutOfRangeError(
+      "the index has forgotten in which state a session was");
+}
+
+absl::StatusOr<std::shared_ptr<PastSession>> PastSessions::At(
+    SessionNumber session, const Needs& needs, QueryCost* cost) const {
   ASSIGN_OR_RETURN(const auto row, view_->SessionAt(session));
   cost->AddRows();
   if (!row.has_value()) {
@@ -50,17 +55,21 @@ absl::StatusOr<std::shared_ptr<const PastSession>> PastSessions::At(
         "rebuild`");
   }
   if (row->opened_position() >= position_) return nullptr;
-  if (!KnowsStateAsOf(position_, *row)) {
-    return absl::OutOfRangeError(
-        "the index has forgotten in which state a session was");
-  }
+  if (needs.state && !KnowsStateAsOf(position_, *row)) return ForgottenState();
   ASSIGN_OR_RETURN(const auto segments, view_->Segments(session));
+  cost->AddRows(1 + segments.size() / limits::kSegmentsPerPack);
   std::optional<PastSession> past = SessionAsOf(position_, *row, segments);
   if (!past.has_value()) return nullptr;
+  const auto made = std::make_shared<PastSession>(*std::move(past));
+  if (needs.end) RETURN_IF_ERROR(AddEnd(made.get(), cost));
+  return made;
+}
+
+absl::Status PastSessions::AddEnd(PastSession* past, QueryCost* cost) const {
   ASSIGN_OR_RETURN(const auto chunks, view_->Chunks(past->id));
-  cost->AddRows();
-  SetPastEnd(position_, chunks, &*past);
-  return std::make_shared<const PastSession>(*std::move(past));
+  cost->AddRows(1 + chunks.size() / limits::kChunksPerPack);
+  SetPastEnd(position_, chunks, past);
+  return absl::OkStatus();
 }
 
 }  // namespace diptych::indexer

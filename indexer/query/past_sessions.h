@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "archiver/log/record.h"
 #include "indexer/query/query_cost.h"
@@ -27,9 +28,19 @@ class PastSessions {
   // Ascending.
   const std::vector<SessionNumber>& numbers() const { return numbers_; }
 
+  // What must be known of a session.
+  struct Needs {
+    bool end = false;
+    bool state = false;
+  };
   // nullptr if it was not known then. OUT_OF_RANGE as above.
-  absl::StatusOr<std::shared_ptr<const PastSession>> At(SessionNumber session,
-                                                        QueryCost* cost) const;
+  absl::StatusOr<std::shared_ptr<PastSession>> At(SessionNumber session,
+                                                  const Needs& needs,
+                                                  QueryCost* cost) const;
+  // Its end and its sides as they were then, from all its chunks.
+  absl::Status AddEnd(PastSession* past, QueryCost* cost) const;
+  // OUT_OF_RANGE.
+  static absl::Status ForgottenState();
 
  private:
   PastSessions(const IndexView* view, log::Position position,

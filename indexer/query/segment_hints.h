@@ -1,12 +1,16 @@
 #ifndef INDEXER_QUERY_SEGMENT_HINTS_H_
 #define INDEXER_QUERY_SEGMENT_HINTS_H_
 
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "archiver/base/ids.h"
-#include "archiver/base/status_macros.h"
+#include "archiver/log/record.h"
 #include "indexer/store/index_view.h"
 #include "proto/api/v1/catalog.pb.h"
 #include "proto/stored/v1/index_rows.pb.h"
@@ -14,33 +18,42 @@
 namespace diptych::indexer {
 
 // Fills in a segment's key frames, and from where playing it has to begin:
-// `segment` is what it is filled into, `chunks` are its session's. Goes back by
-// a minute at most, and never into another span, whose tracks are others. Pure.
+// `segment` is what it is filled into, `chunks` are its own and those before.
+// Goes back by a minute at most, and never into another span, whose tracks are
+// others. Pure.
 void AddHints(const stored::v1::SegmentRow& row,
-              const std::vector<stored::v1::ChunkRow>& chunks,
+              absl::Span<const stored::v1::ChunkRow* const> chunks,
               api::v1::Segment* segment);
 
-// The chunks of the session at hand, read once however many of its segments are
-// shown. Not thread-safe.
-class ChunkCache {
+// Reads the chunks that hints need, and keeps those of the session at hand for
+// its other segments. Not thread-safe.
+class SegmentHints {
  public:
-  // `view` must outlive it.
-  explicit ChunkCache(const IndexView* view) : view_(view) {}
+  // Only what came before `position` counts. `view` must outlive it.
+  SegmentHints(const IndexView* view, log::Position position)
+      : view_(view), position_(position) {}
 
-  // Good until another session's are asked for.
-  absl::StatusOr<const std::vector<stored::v1::ChunkRow>*> Of(
-      const base::Uuid& session) {
-    if (session_ != session) {
-      ASSIGN_OR_RETURN(chunks_, view_->Chunks(session));
-      session_ = session;
-    }
-    return &chunks_;
-  }
+  absl::Status AddTo(const base::Uuid& session,
+                     const stored::v1::SegmentRow& row,
+                     api::v1::Segment* segment);
+
+  // Rows of chunks that were read.
+  uint64_t rows_read() const { return rows_read_; }
 
  private:
+  using Chunks = std::vector<stored::v1::ChunkRow>;
+
+  // Those of a group that came before the position.
+  absl::StatusOr<const Chunks*> Group(uint32_t group);
+  // The last group that begins before the segment, or the first one. Chunks of
+  // later segments have higher numbers.
+  absl::StatusOr<uint32_t> GroupBefore(const stored::v1::SegmentRow& row);
+
   const IndexView* const view_;
+  const log::Position position_;
   std::optional<base::Uuid> session_;
-  std::vector<stored::v1::ChunkRow> chunks_;
+  std::map<uint32_t, Chunks> groups_;
+  uint64_t rows_read_ = 0;
 };
 
 }  // namespace diptych::indexer

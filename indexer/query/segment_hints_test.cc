@@ -34,7 +34,9 @@ api::v1::Segment Hinted(const std::vector<uint32_t>& tracks_without,
     row.add_tracks_without_key_frame(track);
   }
   api::v1::Segment segment;
-  AddHints(row, chunks, &segment);
+  std::vector<const stored::v1::ChunkRow*> pointers;
+  for (const auto& chunk : chunks) pointers.push_back(&chunk);
+  AddHints(row, pointers, &segment);
   return segment;
 }
 

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "archiver/base/ids.h"
-#include "archiver/base/limits.h"
 #include "archiver/log/record.h"
 #include "indexer/store/session_tags.h"
 #include "proto/stored/v1/index_rows.pb.h"
@@ -19,14 +19,21 @@ using stored::v1::ChunkRow;
 using stored::v1::SegmentRow;
 using stored::v1::SessionRow;
 
-std::optional<PastSession> SessionAsOf(
-    log::Position position, const SessionRow& row,
-    const std::vector<SegmentRow>& segments) {
-  if (row.opened_position() >= position) return std::nullopt;
-  const auto id = base::Uuid::FromBytes(row.session_id());
-  if (!id.ok()) return std::nullopt;
+namespace {
+
+stored::v1::PastState StateAsOf(log::Position position, const SessionRow& row) {
+  stored::v1::PastState then;
+  for (const auto& state : row.past_states()) {
+    if (state.position() >= position) break;
+    then = state;
+  }
+  return then;
+}
+
+PastSession Undo(log::Position position, const SessionRow& row,
+                 const std::vector<SegmentRow>& segments,
+                 const stored::v1::PastState& state) {
   PastSession past;
-  past.id = *id;
   past.row = row;
   auto* notes = past.row.mutable_tag_notes();
   notes->erase(std::remove_if(notes->begin(), notes->end(),
@@ -34,13 +41,8 @@ std::optional<PastSession> SessionAsOf(
                                 return note.position() >= position;
                               }),
                notes->end());
-  past.row.set_closed(stored::v1::CLOSE_REASON_UNSPECIFIED);
-  past.row.set_state(stored::v1::SESSION_STATE_UNSPECIFIED);
-  for (const auto& state : row.past_states()) {
-    if (state.position() >= position) break;
-    past.row.set_closed(state.closed());
-    past.row.set_state(state.state());
-  }
+  past.row.set_closed(state.closed());
+  past.row.set_state(state.state());
   std::copy_if(
       segments.begin(), segments.end(), std::back_inserter(past.segments),
       [&](const SegmentRow& segment) { return segment.position() < position; });
@@ -61,10 +63,36 @@ std::optional<PastSession> SessionAsOf(
   return past;
 }
 
+}  // namespace
+
+std::optional<PastSession> SessionAsOf(
+    log::Position position, const SessionRow& row,
+    const std::vector<SegmentRow>& segments) {
+  if (row.opened_position() >= position) return std::nullopt;
+  const auto id = base::Uuid::FromBytes(row.session_id());
+  if (!id.ok()) return std::nullopt;
+  const bool known = KnowsStateAsOf(position, row);
+  PastSession past =
+      Undo(position, row, segments,
+           known ? StateAsOf(position, row) : stored::v1::PastState());
+  past.id = *id;
+  if (!known) {
+    stored::v1::PastState closed;
+    closed.set_closed(stored::v1::CLOSE_REASON_CLOSED);
+    auto if_closed = Undo(position, row, segments, closed);
+    if_closed.id = *id;
+    past.if_closed = std::make_shared<const PastSession>(std::move(if_closed));
+  }
+  return past;
+}
+
 bool KnowsStateAsOf(log::Position position, const SessionRow& row) {
-  // The first of them stays; what was dropped came right behind it.
-  return row.past_states_size() < limits::kMaxPastStates ||
-         row.past_states(1).position() < position;
+  const auto& states = row.past_states();
+  // One with the first one's position stands for those that were dropped.
+  if (states.size() < 3 || states[1].position() != states[0].position()) {
+    return true;
+  }
+  return states[2].position() < position;
 }
 
 void SetPastEnd(log::Position position, const std::vector<ChunkRow>& chunks,

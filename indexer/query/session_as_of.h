@@ -1,6 +1,7 @@
 #ifndef INDEXER_QUERY_SESSION_AS_OF_H_
 #define INDEXER_QUERY_SESSION_AS_OF_H_
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -23,6 +24,9 @@ struct PastSession {
   // FoldTags of the row, and how the session is cut by them.
   std::vector<TagSpan> tags;
   std::vector<RunPlan> runs;
+  // If the row has forgotten in which state it was: what it was if it was
+  // closed, all else being what it was if it was open.
+  std::shared_ptr<const PastSession> if_closed;
 };
 
 // Undoes every record at or after `position`. `segments` are all that the
