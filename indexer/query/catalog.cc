@@ -148,9 +148,11 @@ absl::StatusOr<Catalog::Page> Catalog::BeginPage(absl::string_view method,
   record.set_filter(request.filter());
   ASSIGN_OR_RETURN(const log::Position recorded,
                    RecordAccess(std::move(record), caller));
-  // The log was cut back since, or restored from an older copy.
-  if (page.place.position > recorded) return PageExpired();
   ASSIGN_OR_RETURN(page.sight, Look(recorded));
+  // The log was restored from an older copy since.
+  if (page.place.position > std::max(recorded, page.sight.state.position())) {
+    return PageExpired();
+  }
   MatchWalker::Options options;
   options.order = page.order;
   options.cancelled = caller.cancelled;

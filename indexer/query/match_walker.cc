@@ -39,6 +39,7 @@ MatchWalker::MatchWalker(const IndexView* view,
              .state = AsksFor(Kind::kState, *filter_)},
       options_(std::move(options)),
       cost_(options_.max_cost, options_.cancelled),
+      past_cost_(options_.max_cost, options_.cancelled),
       rows_(view, &cost_) {}
 
 absl::StatusOr<std::unique_ptr<MatchWalker>> MatchWalker::Create(
@@ -81,9 +82,9 @@ std::optional<SessionNumber> MatchWalker::NextPast() const {
   return past_[next_past_];
 }
 
-absl::StatusOr<bool> MatchWalker::Spent(SessionNumber at) {
-  if (!cost_.Spent()) return false;
-  if (cost_.was_cancelled()) {
+absl::StatusOr<bool> MatchWalker::Spent(SessionNumber at, QueryCost* cost) {
+  if (!cost->Spent()) return false;
+  if (cost->was_cancelled()) {
     return absl::CancelledError("the caller has gone");
   }
   // Or a list would never get past a place that is dear to reach.
@@ -96,7 +97,7 @@ absl::Status MatchWalker::MatchPast() {
   match_.past = nullptr;
   match_.runs = RunSet();
   ASSIGN_OR_RETURN(const std::shared_ptr<PastSession> past,
-                   options_.past->At(match_.session, needs_, &cost_));
+                   options_.past->At(match_.session, needs_, &past_cost_));
   if (past == nullptr) return absl::OkStatus();
   const auto matching = [&](const PastSession& session) {
     return MatchingRuns(*filter_, session.row, session.tags, session.runs);
@@ -110,7 +111,7 @@ absl::Status MatchWalker::MatchPast() {
     return PastSessions::ForgottenState();
   }
   if (options_.shows_rows && !needs_.end && !match_.runs.empty()) {
-    RETURN_IF_ERROR(options_.past->AddEnd(past.get(), &cost_));
+    RETURN_IF_ERROR(options_.past->AddEnd(past.get(), &past_cost_));
   }
   match_.past = past;
   return absl::OkStatus();
@@ -128,7 +129,7 @@ absl::StatusOr<const Match*> MatchWalker::Next() {
     if (changed.has_value() &&
         (!root_->Valid() ||
          !Before(options_.order, root_->session(), *changed))) {
-      ASSIGN_OR_RETURN(const bool spent, Spent(*changed));
+      ASSIGN_OR_RETURN(const bool spent, Spent(*changed, &past_cost_));
       if (spent) break;
       // The lists tell of it as it is now.
       if (root_->Valid() && root_->session() == *changed) root_->Next();
@@ -140,7 +141,7 @@ absl::StatusOr<const Match*> MatchWalker::Next() {
       continue;
     }
     match_.session = root_->session();
-    ASSIGN_OR_RETURN(const bool spent, Spent(match_.session));
+    ASSIGN_OR_RETURN(const bool spent, Spent(match_.session, &cost_));
     if (spent) break;
     looked_at_any_ = true;
     match_.past = nullptr;

@@ -69,7 +69,7 @@ class MatchWalker {
   MatchWalker(const IndexView* view, std::unique_ptr<FilterNode> filter,
               Options options);
 
-  absl::StatusOr<bool> Spent(SessionNumber at);
+  absl::StatusOr<bool> Spent(SessionNumber at, QueryCost* cost);
   // Makes the changed session at hand the match, if it is one.
   absl::Status MatchPast();
   // The changed session that comes next, whether or not it matches.
@@ -79,6 +79,9 @@ class MatchWalker {
   const PastSessions::Needs needs_;
   const Options options_;
   QueryCost cost_;
+  // Of the changed sessions: lists that were dear to walk to a far place leave
+  // it for those that come before.
+  QueryCost past_cost_;
   RowCache rows_;
   std::unique_ptr<SessionIterator> root_;
   // In the walk's order.

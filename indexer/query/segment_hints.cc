@@ -73,7 +73,6 @@ absl::StatusOr<const SegmentHints::Chunks*> SegmentHints::Group(
   ASSIGN_OR_RETURN(
       Chunks chunks,
       view_->Chunks(*session_, first, first + (limits::kChunksPerPack - 1)));
-  ++rows_read_;
   std::erase_if(chunks, [&](const ChunkRow& chunk) {
     return chunk.position() >= position_;
   });

@@ -37,9 +37,6 @@ class SegmentHints {
                      const stored::v1::SegmentRow& row,
                      api::v1::Segment* segment);
 
-  // Rows of chunks that were read.
-  uint64_t rows_read() const { return rows_read_; }
-
  private:
   using Chunks = std::vector<stored::v1::ChunkRow>;
 
@@ -53,7 +50,6 @@ class SegmentHints {
   const log::Position position_;
   std::optional<base::Uuid> session_;
   std::map<uint32_t, Chunks> groups_;
-  uint64_t rows_read_ = 0;
 };
 
 }  // namespace diptych::indexer

@@ -1,6 +1,7 @@
 #include "indexer/query/segment_hints.h"
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -61,6 +62,14 @@ TEST(SegmentHintsTest, GoesBackAMinuteWithinTheSpan) {
   EXPECT_EQ(Hinted({4}, {Chunk(13, 1, 4, 139 * kSecond_us)}).play_from_us(),
             200 * kSecond_us);
   EXPECT_EQ(Hinted({4}, {Chunk(19, 0, 4, 199 * kSecond_us)}).play_from_us(),
+            200 * kSecond_us);
+}
+
+TEST(SegmentHintsTest, TakesAnyTimes) {
+  constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  EXPECT_EQ(Hinted({4}, {Chunk(19, 1, 4, kLeast), Chunk(19, 1, 4, kMost)})
+                .play_from_us(),
             200 * kSecond_us);
 }
 
