@@ -55,7 +55,7 @@ int64_t OffsetAt_us(const stored::v1::ClockChanged& clock, int64_t raw_us) {
   const double gained_us =
       (static_cast<double>(raw_us) - static_cast<double>(clock.raw_from_us())) *
       static_cast<double>(clock.rate_ppb()) / 1e9;
-  return clock.offset_us() + std::llround(gained_us);
+  return Add(clock.offset_us(), std::llround(gained_us));
 }
 
 }  // namespace
@@ -471,8 +471,9 @@ void SessionState::ApplyClockChanged(const stored::v1::ClockChanged& changed,
   // What the media clock gained is what the offset lost, or should have lost.
   AddAttribute(
       "by_ms",
-      absl::StrCat((before_us - changed.offset_us() - changed.residual_us()) /
-                   1000),
+      absl::StrCat(
+          Step(Add(changed.offset_us(), changed.residual_us()), before_us) /
+          1000),
       &row);
   AddOwnEvent(row, position, sink);
 }
