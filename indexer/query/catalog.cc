@@ -216,7 +216,8 @@ absl::Status Catalog::FillPage(Page* page,
       session = ToApiSession(*row);
       ASSIGN_OR_RETURN(const MatchedRuns runs,
                        RunsOf(*page->sight.view, *match));
-      for (const TimeRange& range : RangesOf(runs.runs)) {
+      for (const TimeRange& range :
+           RangesOf(runs.runs, OpenEnd_us(*row, match->runs))) {
         api::v1::MatchedRange* const matched = session.add_matched();
         matched->set_start_us(range.start_us);
         matched->set_end_us(range.end_us);

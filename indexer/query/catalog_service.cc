@@ -10,18 +10,36 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "archiver/base/errors.h"
 #include "archiver/base/grpc_status.h"
+#include "archiver/base/log_line.h"
 #include "archiver/base/principal.h"
 #include "indexer/builder/rebuild.h"
 #include "indexer/builder/rebuild_job.h"
 #include "indexer/query/catalog.h"
 #include "proto/api/v1/catalog.pb.h"
+#include "proto/api/v1/common.pb.h"
 
 namespace diptych::indexer {
 namespace {
 
 // Who waits for a rebuild hears this often of it, also if nothing is new.
 constexpr absl::Duration kTellEvery = absl::Seconds(1);
+
+// What an answer met is wrong with the index, never with the evidence; the
+// reader makes it again by itself.
+absl::Status InWordsOfTheCaller(const absl::Status& status) {
+  if (!absl::IsDataLoss(status)) return status;
+  base::LogLine(base::Severity::kError, "an answer met damage of the index",
+                {{"error", status.message()}});
+  api::v1::ErrorDetail detail;
+  detail.set_reason("INDEX_DAMAGED");
+  detail.set_retryable(true);
+  return base::MakeError(
+      absl::StatusCode::kUnavailable,
+      "the index is damaged and is made again from the log: ask again soon",
+      detail);
+}
 
 }  // namespace
 
@@ -37,7 +55,9 @@ grpc::Status CatalogService::Answer(
   caller.principal = principal->ToUri();
   caller.cancelled = [context] { return context->IsCancelled(); };
   absl::StatusOr<Response> answer = (catalog_->*method)(request, caller);
-  if (!answer.ok()) return base::ToGrpcStatus(answer.status());
+  if (!answer.ok()) {
+    return base::ToGrpcStatus(InWordsOfTheCaller(answer.status()));
+  }
   *response = *std::move(answer);
   return grpc::Status::OK;
 }

@@ -103,11 +103,25 @@ absl::StatusOr<const stored::v1::SessionRow*> RowOf(const Match& match,
   return rows->At(match.session);
 }
 
-std::vector<TimeRange> RangesOf(const std::vector<RunRow>& runs) {
+std::optional<int64_t> OpenEnd_us(const stored::v1::SessionRow& row,
+                                  const RunSet& runs) {
+  if (row.closed() != stored::v1::CLOSE_REASON_UNSPECIFIED || row.runs() == 0 ||
+      !runs.Contains(row.runs() - 1)) {
+    return std::nullopt;
+  }
+  return row.end_us();
+}
+
+std::vector<TimeRange> RangesOf(const std::vector<RunRow>& runs,
+                                std::optional<int64_t> open_end_us) {
   std::vector<TimeRange> ranges;
   for (const RunRow& run : runs) {
     if (run.segments().empty()) continue;
     ranges.push_back({run.from_us(), run.to_us()});
+  }
+  if (open_end_us.has_value() && !runs.empty() &&
+      *open_end_us > runs.back().to_us()) {
+    ranges.push_back({runs.back().from_us(), *open_end_us});
   }
   std::sort(
       ranges.begin(), ranges.end(), [](const TimeRange& a, const TimeRange& b) {

@@ -33,8 +33,26 @@ namespace diptych::cli {
 namespace {
 
 constexpr char kFilterHelp[] =
-    "which sessions (AIP-160): clerk = \"C0231\" AND item = \"0417\"; an empty "
-    "text is all of them";
+    "which sessions: clerk = \"C0231\" AND item = \"0417\"; an empty text is "
+    "all of them";
+constexpr char kFilterFooter[] =
+    "Filters (AIP-160):\n"
+    "  key = \"text\", key != \"text\", key IN (\"a\", \"b\"), key:* (has "
+    "any);\n"
+    "  key < 3, <=, >, >= compare numbers, or times like "
+    "\"2026-11-02T10:00:00Z\"\n"
+    "  fields: start_time, end_time (a date is its midnight in UTC), duration\n"
+    "    (90s, 10m, 1h30m), state (open, degraded, recovered, closed,\n"
+    "    abandoned), session (its UUID), event:TYPE\n"
+    "  AND (may be left out), OR, NOT or -, parentheses; OR binds tighter than "
+    "AND.\n"
+    "  A session is found if all of it holds at one moment: NOT item = \"1\" "
+    "finds\n"
+    "  those that were at some moment about something else. = compares texts, "
+    "so\n"
+    "  2 and 2.0 differ; there are no wildcards. A filter that begins with - "
+    "stands\n"
+    "  behind --.";
 constexpr char kKeysHelp[] = "key folder (DIR.keys if not given)";
 constexpr char kPassphraseHelp[] = "file whose first line is the passphrase";
 
@@ -107,6 +125,7 @@ void AddPush(CLI::App* app, PushOptions* options) {
 }
 
 void AddQuery(CLI::App* app, QueryOptions* options) {
+  app->footer(kFilterFooter);
   app->add_option("FILTER", options->filter, kFilterHelp)->required();
   app->add_flag("--segments", options->segments,
                 "find segments instead of sessions");
@@ -120,6 +139,7 @@ void AddQuery(CLI::App* app, QueryOptions* options) {
 }
 
 void AddCount(CLI::App* app, CountOptions* options) {
+  app->footer(kFilterFooter);
   app->add_option("FILTER", options->filter, kFilterHelp)->required();
   app->add_option("--by", options->by,
                   "count by the values of this tag key, or of each of several: "

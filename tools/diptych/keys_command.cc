@@ -452,8 +452,9 @@ absl::StatusOr<ExitCode> RunKeysRotate(const CommandContext& context,
   }
   if (of_index) {
     output.Note(absl::StrCat(
-        "The index was made under the old key: run diptych index rebuild ",
-        options.data_dir, " before you start the daemon."));
+        "The index was made under the old key: the daemon makes it again when "
+        "it starts, or run diptych index rebuild ",
+        options.data_dir, " before."));
   }
   output.Summary(
       {{"name", options.name},
