@@ -21,6 +21,7 @@
 #include "archiver/base/status_macros.h"
 #include "archiver/seal/index_keys.h"
 #include "indexer/builder/bulk_writer.h"
+#include "indexer/builder/disk_room.h"
 #include "indexer/builder/external_sort.h"
 #include "indexer/store/chunk_pack.h"
 #include "indexer/store/family.h"
@@ -156,8 +157,12 @@ absl::Status MergeWords(RowWalk* rows, SortedFileWriter* out) {
 
 absl::StatusOr<std::vector<std::string>> MergeFamily(
     Family family, std::vector<SortedRun> runs, const std::string& path,
-    std::function<absl::Status(uint64_t)> on_rows) {
-  RETURN_IF_ERROR(ReduceRuns(limits::kRebuildMaxMerge_files, path, &runs));
+    const DiskRoom* room, std::function<absl::Status(uint64_t)> on_rows) {
+  RETURN_IF_ERROR(
+      ReduceRuns(limits::kRebuildMaxMerge_files, path, room, &runs));
+  uint64_t bytes = 0;
+  for (const SortedRun& run : runs) bytes += run.bytes;
+  if (room != nullptr) RETURN_IF_ERROR(room->For(bytes));
   ASSIGN_OR_RETURN(std::unique_ptr<RunMerger> merger, RunMerger::Open(runs));
   RowWalk rows(std::move(merger), std::move(on_rows));
   SortedFileWriter out(family, path, limits::kRebuildSst_bytes);
@@ -183,7 +188,8 @@ absl::Status IngestRuns(
     const FamilyRuns& runs, const std::string& path,
     IndexGeneration* generation,
     const std::function<absl::Status(uint64_t done, uint64_t total)>&
-        on_progress) {
+        on_progress,
+    const DiskRoom* room) {
   // The largest first, so that threads end at about the same time.
   std::array<uint64_t, kFamilies> bytes = {};
   std::vector<size_t> order;
@@ -202,10 +208,13 @@ absl::Status IngestRuns(
   std::atomic<size_t> next = 0;
   std::atomic<bool> failed = false;
   base::Mutex mutex;
+  FamilyFiles sorted;
   absl::Status status;
   // Holds the mutex, so that progress comes from one thread at a time.
   const auto on_rows = [&](uint64_t rows) {
     if (failed) return absl::CancelledError();
+    // Others write to the disk too.
+    if (room != nullptr) RETURN_IF_ERROR(room->For(0));
     base::MutexLock lock(&mutex);
     done += rows;
     return on_progress(done, total);
@@ -215,12 +224,13 @@ absl::Status IngestRuns(
       const auto family = static_cast<Family>(order[i]);
       const absl::StatusOr<std::vector<std::string>> files =
           MergeFamily(family, runs[order[i]],
-                      absl::StrCat(path, ".family", order[i]), on_rows);
-      absl::Status result = files.status();
-      if (result.ok()) result = generation->Ingest(family, *files);
-      if (result.ok()) continue;
+                      absl::StrCat(path, ".family", order[i]), room, on_rows);
       base::MutexLock lock(&mutex);
-      if (!failed.exchange(true)) status = result;
+      if (files.ok()) {
+        sorted[order[i]] = *files;
+      } else if (!failed.exchange(true)) {
+        status = files.status();
+      }
     }
   };
   std::vector<std::thread> threads;
@@ -229,7 +239,8 @@ absl::Status IngestRuns(
   }
   for (std::thread& thread : threads) thread.join();
   base::MutexLock lock(&mutex);
-  return status;
+  RETURN_IF_ERROR(status);
+  return generation->Ingest(sorted);
 }
 
 }  // namespace diptych::indexer

@@ -1,3 +1,4 @@
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -18,6 +19,7 @@
 #include "indexer/store/index_options.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/keys.h"
+#include "proto/stored/v1/index_rows.pb.h"
 
 namespace diptych::indexer {
 namespace {
@@ -54,12 +56,14 @@ class GenerationsTest : public ::testing::Test {
   }
 
   // With one key in it.
-  std::string SortedFile(const std::string& key, const std::string& value) {
-    const std::string path = absl::StrCat(folder_, ".", key, ".sst");
+  std::string SortedFile(const std::string& key, const std::string& value,
+                         Family family = Family::kRuns) {
+    const std::string path =
+        absl::StrCat(folder_, ".", static_cast<int>(family), key, ".sst");
     rocksdb::SstFileWriter writer(
         rocksdb::EnvOptions(),
         rocksdb::Options(IndexStoreOptions(),
-                         IndexFamilyOptions(Family::kRuns, NewIndexCache())));
+                         IndexFamilyOptions(family, NewIndexCache())));
     EXPECT_TRUE(writer.Open(path).ok());
     EXPECT_TRUE(writer.Put(key, value).ok());
     EXPECT_TRUE(writer.Finish().ok());
@@ -97,10 +101,10 @@ TEST_F(GenerationsTest, SwitchesWhileSnapshotsSeeTheOldOne) {
     Put(store.get(), "old");
     auto fresh = store->BeginGeneration().value();
     EXPECT_EQ(Value(*fresh), "");
-    ASSERT_TRUE(fresh
-                    ->Ingest(Family::kRuns,
-                             {SortedFile("k", "sorted"), SortedFile("l", "2")})
-                    .ok());
+    FamilyFiles files;
+    files[static_cast<size_t>(Family::kRuns)] = {SortedFile("k", "sorted"),
+                                                 SortedFile("l", "2")};
+    ASSERT_TRUE(fresh->Ingest(files).ok());
     EXPECT_EQ(Value(*fresh), "sorted");
     EXPECT_EQ(Value(*store), "old");
     Put(fresh.get(), "new");
@@ -174,6 +178,11 @@ TEST_F(GenerationsTest, ANewerSchemaIsRefusedByNameAndAnOlderOneIsReplaced) {
   std::string why;
   EXPECT_FALSE(
       OpenOrReplaceIndex(folder_, archive_, NewerIndex::kRefuse, &why).ok());
+  // Found damaged by that program: still not ours.
+  std::ofstream(folder_ + "/DAMAGED").put('\n');
+  EXPECT_FALSE(
+      OpenOrReplaceIndex(folder_, archive_, NewerIndex::kRefuse, &why).ok());
+  EXPECT_EQ(OpenError(), newer);
   ASSERT_TRUE(
       OpenOrReplaceIndex(folder_, archive_, NewerIndex::kReplace, &why).ok());
   Open().reset();
@@ -278,6 +287,77 @@ TEST_F(GenerationsTest, AFileThatIsMissingOrCutIsNoticed) {
       }
     }
   }
+}
+
+TEST_F(GenerationsTest, ReplacingLeavesWhatIsNotTheStores) {
+  Open().reset();
+  std::ofstream(folder_ + "/DAMAGED").put('\n');
+  std::ofstream(folder_ + "/letter.log").put('\n');
+  fs::create_directory(folder_ + "/volumes");
+  std::ofstream(folder_ + "/volumes/000001.log").put('\n');
+  std::string why;
+  ASSERT_TRUE(
+      OpenOrReplaceIndex(folder_, archive_, NewerIndex::kRefuse, &why).ok());
+  EXPECT_NE(why, "");
+  EXPECT_TRUE(fs::exists(folder_ + "/letter.log"));
+  EXPECT_TRUE(fs::exists(folder_ + "/volumes/000001.log"));
+  EXPECT_FALSE(fs::exists(folder_ + "/DAMAGED"));
+}
+
+// The path is in RocksDB's words too.
+TEST_F(GenerationsTest, AFolderWithLockInItsNameIsNotInUse) {
+  folder_ = absl::StrCat(::testing::TempDir(), "/lock_of_blocks");
+  fs::remove_all(folder_);
+  Open().reset();
+  for (const fs::path& path : Files("MANIFEST")) fs::remove(path);
+  EXPECT_TRUE(IsNeedsRebuild(OpenError()));
+}
+
+// RocksDB takes the end of a manifest that was cut for its end.
+TEST_F(GenerationsTest, AManifestCutAfterASwitchIsNoticed) {
+  const std::string crashed = folder_ + ".crashed";
+  fs::remove_all(crashed);
+  stored::v1::IndexState state;
+  state.set_sessions(1);
+  {
+    auto store = Open();
+    auto fresh = store->BeginGeneration().value();
+    FamilyFiles files;
+    for (const Family family :
+         {Family::kIds, Family::kSessions, Family::kPostings, Family::kRuns}) {
+      files[static_cast<size_t>(family)] = {SortedFile("k", "row", family)};
+    }
+    ASSERT_TRUE(fresh->Ingest(files).ok());
+    IndexBatch batch;
+    batch.Put(Family::kMeta, "state", state.SerializeAsString());
+    ASSERT_TRUE(fresh->Write(batch).ok());
+    ASSERT_TRUE(store->SwitchTo(std::move(fresh)).ok());
+    fs::copy(folder_, crashed, fs::copy_options::recursive);
+  }
+  std::string name;
+  for (const fs::path& path : Files("MANIFEST")) name = path.filename();
+  const uintmax_t whole = fs::file_size(absl::StrCat(crashed, "/", name));
+  int refused = 0;
+  for (uintmax_t size = whole;; size -= 97) {
+    SCOPED_TRACE(size);
+    fs::remove_all(folder_);
+    fs::copy(crashed, folder_, fs::copy_options::recursive);
+    fs::resize_file(absl::StrCat(folder_, "/", name), size);
+    auto store = IndexStore::Open(folder_, archive_);
+    if (!store.ok()) {
+      EXPECT_TRUE(IsNeedsRebuild(store.status())) << store.status();
+      EXPECT_LT(size, whole);
+      ++refused;
+    } else {
+      // All of the new one, or nothing of it.
+      const auto snapshot = (*store)->NewSnapshot();
+      const bool counts =
+          snapshot->Get(Family::kMeta, "state").value().has_value();
+      EXPECT_EQ(Value(*snapshot), counts ? "row" : "");
+    }
+    if (size < 97) break;
+  }
+  EXPECT_GT(refused, 0);
 }
 
 }  // namespace

@@ -36,6 +36,7 @@
 #include "indexer/store/rocks_generation.h"
 #include "indexer/store/write_chain.h"
 #include "proto/api/v1/common.pb.h"
+#include "proto/stored/v1/index_rows.pb.h"
 
 namespace diptych::indexer {
 namespace {
@@ -86,8 +87,11 @@ uint32_t GenerationOf(absl::string_view name) {
 
 // What opening met, in words for an operator.
 absl::Status OpeningFailed(const rocksdb::Status& status) {
+  // RocksDB's words; the path in them must not decide.
+  const std::string words = status.ToString();
   if (status.IsIOError() &&
-      status.ToString().find("lock") != std::string::npos) {
+      (absl::StrContains(words, "While lock file") ||
+       absl::StrContains(words, "lock hold by current process"))) {
     return absl::FailedPreconditionError(
         "the index is in use by another process");
   }
@@ -95,7 +99,7 @@ absl::Status OpeningFailed(const rocksdb::Status& status) {
       status.IsNotFound() || status.IsPathNotFound() ||
       // Numbers in damaged files lead to reads behind their ends.
       (status.IsIOError() && !status.IsNoSpace() &&
-       status.ToString().find("No such file") != std::string::npos)) {
+       absl::StrContains(words, "No such file"))) {
     return NeedsRebuild(kDamagedWords);
   }
   return FromRocks(status, "opening the index");
@@ -165,9 +169,9 @@ absl::Status CheckIdentity(const Identity& identity,
 
 // Without changing anything: a later program's store must stay as it is. Only
 // the default family is read.
-absl::Status LookBeforeOpening(const std::string& directory,
-                               const base::Uuid& archive_id,
-                               const std::shared_ptr<rocksdb::Cache>& cache) {
+absl::StatusOr<Identity> LookBeforeOpening(
+    const std::string& directory, const base::Uuid& archive_id,
+    const std::shared_ptr<rocksdb::Cache>& cache) {
   Handles handles;
   rocksdb::DB* raw = nullptr;
   rocksdb::DBOptions options = IndexStoreOptions();
@@ -178,11 +182,47 @@ absl::Status LookBeforeOpening(const std::string& directory,
       &handles, &raw);
   if (!status.ok()) return OpeningFailed(status);
   const std::unique_ptr<rocksdb::DB> db(raw);
-  const absl::StatusOr<Identity> identity =
-      ReadIdentity(db.get(), handles.front());
+  absl::StatusOr<Identity> identity = ReadIdentity(db.get(), handles.front());
   db->DestroyColumnFamilyHandle(handles.front());
   RETURN_IF_ERROR(identity.status());
-  return CheckIdentity(*identity, archive_id);
+  RETURN_IF_ERROR(CheckIdentity(*identity, archive_id));
+  return identity;
+}
+
+// The current generation must have all its families, and those of an index that
+// counts sessions have rows. RocksDB takes the end of a list of files that was
+// cut for the end.
+absl::Status CheckFamilies(const Identity& identity,
+                           const std::vector<std::string>& names) {
+  if (!identity.schema.has_value()) return absl::OkStatus();
+  const uint32_t current = ReadBigEndian32(*identity.current);
+  for (size_t i = 0; i < kFamilies; ++i) {
+    if (std::find(names.begin(), names.end(),
+                  FamilyName(current, static_cast<Family>(i))) == names.end()) {
+      return NeedsRebuild("parts of it are missing");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRows(const RocksFamilies& families) {
+  std::string bytes;
+  const rocksdb::Status read = families.core()->db()->Get(
+      rocksdb::ReadOptions(), families.handle(Family::kMeta),
+      rocksdb::Slice(kStateKey.data(), kStateKey.size()), &bytes);
+  if (read.IsNotFound()) return absl::OkStatus();
+  RETURN_IF_ERROR(families.CheckRead(read, "reading the index"));
+  stored::v1::IndexState state;
+  // Who reads the state says what is wrong with it.
+  if (!state.ParseFromString(bytes) || state.sessions() == 0) {
+    return absl::OkStatus();
+  }
+  for (const Family family :
+       {Family::kIds, Family::kSessions, Family::kPostings}) {
+    ASSIGN_OR_RETURN(const bool empty, IsEmpty(families, family));
+    if (empty) return NeedsRebuild("parts of it are missing");
+  }
+  return absl::OkStatus();
 }
 
 class RocksGenerationStore final : public IndexGeneration {
@@ -203,9 +243,8 @@ class RocksGenerationStore final : public IndexGeneration {
     return NewRocksSnapshot(families_);
   }
   absl::Status Flush() override { return families_->Flush(); }
-  absl::Status Ingest(Family family,
-                      const std::vector<std::string>& files) override {
-    return families_->Ingest(family, files);
+  absl::Status Ingest(const FamilyFiles& files) override {
+    return families_->Ingest(files);
   }
 
   const std::shared_ptr<RocksFamilies>& families() const { return families_; }
@@ -266,8 +305,10 @@ class RocksDatabase final : public IndexDatabase {
       before = std::exchange(current_, next->families());
     }
     next->Keep();
+    before->SetCurrent(false);
     // Neither undoes the switch: families that are left go at the next opening.
     core_->ForgetDamage();
+    current()->SetCurrent(true);
     before->Drop().IgnoreError();
     return absl::OkStatus();
   }
@@ -327,6 +368,30 @@ absl::StatusOr<std::vector<std::string>> ListFamilies(
   return names;
 }
 
+// Names that RocksDB and this store give to their files, but for the lock's.
+// Whatever else lies in the folder is not ours to remove.
+bool IsOfStore(absl::string_view name) {
+  if (name == "IDENTITY" || name == kDamagedFile || name == "CURRENT") {
+    return true;
+  }
+  for (const absl::string_view begin : {"MANIFEST-", "OPTIONS-", "LOG.old."}) {
+    if (absl::StartsWith(name, begin)) return true;
+  }
+  if (name == "LOG") return true;
+  const size_t dot = name.find('.');
+  if (dot == 0 || dot == absl::string_view::npos ||
+      name.substr(0, dot).find_first_not_of("0123456789") !=
+          absl::string_view::npos) {
+    return false;
+  }
+  const absl::string_view end = name.substr(dot);
+  for (const absl::string_view known :
+       {".sst", ".log", ".blob", ".dbtmp", ".sst.trash", ".log.trash"}) {
+    if (end == known) return true;
+  }
+  return false;
+}
+
 // Writes what a new store says of itself. Until then it has no generation that
 // counts.
 absl::Status WriteIdentity(const base::Uuid& archive_id, RocksCore* core) {
@@ -367,12 +432,24 @@ absl::StatusOr<std::unique_ptr<IndexDatabase>> IndexStore::Open(
   const std::shared_ptr<rocksdb::Cache> cache = NewIndexCache();
   ASSIGN_OR_RETURN(const std::vector<std::string> names,
                    ListFamilies(directory));
-  if (fs::exists(absl::StrCat(directory, "/", kDamagedFile))) {
+  absl::Status looked;
+  if (!names.empty()) {
+    const absl::StatusOr<Identity> identity =
+        LookBeforeOpening(directory, archive_id, cache);
+    looked = identity.status();
+    // A later program's stays as it is, damaged or not.
+    if (HasReason(looked, kTooNewReason)) return looked;
+    if (looked.ok()) looked = CheckFamilies(*identity, names);
+  }
+  std::error_code error;
+  if (fs::exists(absl::StrCat(directory, "/", kDamagedFile), error)) {
     return NeedsRebuild("it was found damaged");
   }
-  if (!names.empty()) {
-    RETURN_IF_ERROR(LookBeforeOpening(directory, archive_id, cache));
+  if (error) {
+    return absl::InternalError(
+        absl::StrCat("opening the index: ", error.message()));
   }
+  RETURN_IF_ERROR(looked);
 
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   families.emplace_back(rocksdb::kDefaultColumnFamilyName,
@@ -388,8 +465,8 @@ absl::StatusOr<std::unique_ptr<IndexDatabase>> IndexStore::Open(
     }
   }
   if (generations.empty()) generations.push_back(1);
-  // A generation whose families are not all there is made whole, to be dropped
-  // whole.
+  // One that is not current, and whose families are not all there, is made
+  // whole, to be dropped whole.
   for (const uint32_t generation : generations) {
     for (auto& family : FamiliesOf(generation, cache)) {
       families.push_back(std::move(family));
@@ -432,6 +509,8 @@ absl::StatusOr<std::unique_ptr<IndexDatabase>> IndexStore::Open(
     }
   }
   if (current == nullptr) return NeedsRebuild("parts of it are missing");
+  current->SetCurrent(true);
+  RETURN_IF_ERROR(CheckRows(*current));
   return std::make_unique<RocksDatabase>(
       core, std::move(current),
       *std::max_element(generations.begin(), generations.end()));
@@ -457,8 +536,8 @@ absl::StatusOr<std::unique_ptr<IndexDatabase>> OpenOrReplaceIndex(
     // removal that was cut short is then no store.
     fs::remove(absl::StrCat(directory, "/CURRENT"), error);
     for (const auto& entry : fs::directory_iterator(directory, error)) {
-      if (entry.path().filename() != "LOCK")
-        fs::remove_all(entry.path(), error);
+      if (!IsOfStore(entry.path().filename().string())) continue;
+      fs::remove(entry.path(), error);
       if (error) break;
     }
     if (error) {

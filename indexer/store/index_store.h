@@ -1,6 +1,7 @@
 #ifndef INDEXER_STORE_INDEX_STORE_H_
 #define INDEXER_STORE_INDEX_STORE_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -79,6 +80,9 @@ class IndexSnapshot {
   virtual std::unique_ptr<IndexIterator> NewIterator(
       Family family, absl::string_view lower,
       absl::string_view upper) const = 0;
+
+  // Somebody has read a row and found that it is not what was written.
+  virtual void NoteDamage() const {}
 };
 
 class IndexDatabase;
@@ -112,15 +116,18 @@ class IndexStore {
       const std::string& directory);
 };
 
+// Sorted files (SortedFile) of each family.
+using FamilyFiles = std::array<std::vector<std::string>, kFamilies>;
+
 // Rows that are to take the current ones' place: a generation, in families of
 // its own, which are empty at first. Its rows go with it unless it was switched
 // to. Thread-safe.
 class IndexGeneration : public IndexStore {
  public:
-  // Takes sorted files (SortedFile) into a family that nothing was written to,
-  // all at once; the files are moved. REQUIRES: their keys do not overlap.
-  virtual absl::Status Ingest(Family family,
-                              const std::vector<std::string>& files) = 0;
+  // Takes sorted files into families that nothing was written to: all of them
+  // or none; the files are moved. REQUIRES: keys of a family's files do not
+  // overlap.
+  virtual absl::Status Ingest(const FamilyFiles& files) = 0;
 };
 
 // The store and its generations. Write, NewSnapshot and Flush are of the
@@ -144,8 +151,9 @@ class IndexDatabase : public IndexStore {
   // The bytes of a family's files.
   virtual absl::StatusOr<uint64_t> FileBytes(Family family) const = 0;
 
-  // Whether a read or a write has met damage. Stays so, also for those who open
-  // it later, until another generation takes its place.
+  // Whether a read or a write of the current generation has met damage. Stays
+  // so, also for those who open it later, until another generation takes its
+  // place.
   virtual bool damaged() const = 0;
 };
 

@@ -48,20 +48,24 @@ absl::string_view RowName(Family family) {
 }
 
 // Calls `take` with the key and the value of each row from `lower` to `upper`,
-// both in it.
+// both in it. A row that is not what was written is noted as damage.
 template <typename Take>
 absl::Status ForEachRow(const IndexSnapshot& snapshot, Family family,
                         const std::string& lower, const std::string& upper,
                         const Take& take) {
+  const auto taken = [&](absl::Status status) {
+    if (absl::IsDataLoss(status)) snapshot.NoteDamage();
+    return status;
+  };
   if (lower == upper) {
     // Nearly always one row has it all, and an iterator costs more to make.
     ASSIGN_OR_RETURN(const std::optional<std::string> value,
                      snapshot.Get(family, lower));
-    return value.has_value() ? take(lower, *value) : absl::OkStatus();
+    return value.has_value() ? taken(take(lower, *value)) : absl::OkStatus();
   }
   const auto iterator = snapshot.NewIterator(family, lower, PrefixEnd(upper));
   for (iterator->Seek(lower); iterator->Valid(); iterator->Next()) {
-    RETURN_IF_ERROR(take(iterator->key(), iterator->value()));
+    RETURN_IF_ERROR(taken(take(iterator->key(), iterator->value())));
   }
   return iterator->status();
 }
@@ -88,7 +92,17 @@ std::string DictionaryKey(const seal::IndexKeys& keys, absl::string_view key,
   return absl::StrCat(keys.Token(key, ""), keys.Token(key, value));
 }
 
-absl::Status IndexView::Unreadable(Family family) {
+absl::StatusOr<std::string> IndexView::OpenRow(Family family,
+                                               absl::string_view key,
+                                               absl::string_view sealed) const {
+  absl::StatusOr<std::string> plain =
+      keys_->OpenRow(RowContext(family, key), sealed);
+  if (!plain.ok()) snapshot_->NoteDamage();
+  return plain;
+}
+
+absl::Status IndexView::Unreadable(Family family) const {
+  snapshot_->NoteDamage();
   return base::IntegrityError(absl::StrCat("a ", RowName(family),
                                            " row of the index is unreadable; "
                                            "run `diptych index rebuild`"));
@@ -134,7 +148,7 @@ absl::StatusOr<std::optional<SessionRow>> IndexView::SessionAt(
                    snapshot_->Get(Family::kSessions, key));
   if (!sealed.has_value()) return std::nullopt;
   ASSIGN_OR_RETURN(const std::string plain,
-                   keys_->OpenRow(RowContext(Family::kSessions, key), *sealed));
+                   OpenRow(Family::kSessions, key, *sealed));
   SessionRow row;
   if (!row.ParseFromString(plain)) return Unreadable(Family::kSessions);
   return row;
@@ -245,8 +259,10 @@ absl::StatusOr<std::vector<SessionNumber>> IndexView::Changes(
   size_t distinct = 0;
   const auto iterator = snapshot_->NewIterator(Family::kChanges, lower, "");
   for (iterator->Seek(lower); iterator->Valid(); iterator->Next()) {
-    ASSIGN_OR_RETURN(const ChangeRow row, UnpackChange(iterator->value()));
-    sessions.insert(sessions.end(), row.sessions.begin(), row.sessions.end());
+    const absl::StatusOr<ChangeRow> row = UnpackChange(iterator->value());
+    if (absl::IsDataLoss(row.status())) snapshot_->NoteDamage();
+    RETURN_IF_ERROR(row.status());
+    sessions.insert(sessions.end(), row->sessions.begin(), row->sessions.end());
     if (sessions.size() <= 2 * std::max(distinct, max)) continue;
     SortDistinct(&sessions);
     distinct = sessions.size();
@@ -271,8 +287,7 @@ absl::StatusOr<std::vector<std::string>> IndexView::DictionaryValues(
        iterator->Next()) {
     ASSIGN_OR_RETURN(
         std::string value,
-        keys_->OpenRow(RowContext(Family::kDictionary, iterator->key()),
-                       iterator->value()));
+        OpenRow(Family::kDictionary, iterator->key(), iterator->value()));
     values.push_back(std::move(value));
   }
   RETURN_IF_ERROR(iterator->status());

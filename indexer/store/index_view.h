@@ -24,10 +24,6 @@
 
 namespace diptych::indexer {
 
-// The key of meta's one row besides the schema and the archive.
-inline constexpr absl::string_view kStateKey = "state";
-inline constexpr absl::string_view kFingerprintKey = "fingerprint";
-
 // The row's place, which its seal is bound to.
 std::string RowContext(Family family, absl::string_view key);
 
@@ -102,8 +98,7 @@ class IndexView {
     for (iterator->Seek(prefix); iterator->Valid(); iterator->Next()) {
       ASSIGN_OR_RETURN(
           const std::string plain,
-          keys_->OpenRow(RowContext(Family::kDetails, iterator->key()),
-                         iterator->value()));
+          OpenRow(Family::kDetails, iterator->key(), iterator->value()));
       Row row;
       if (!row.ParseFromString(plain)) return Unreadable(Family::kDetails);
       rows.push_back(std::move(row));
@@ -120,7 +115,10 @@ class IndexView {
       absl::string_view key, size_t max) const;
 
  private:
-  static absl::Status Unreadable(Family family);
+  // Rows that are not what was written are damage, and noted.
+  absl::Status Unreadable(Family family) const;
+  absl::StatusOr<std::string> OpenRow(Family family, absl::string_view key,
+                                      absl::string_view sealed) const;
 
   const seal::IndexKeys* const keys_;
   const std::unique_ptr<IndexSnapshot> snapshot_;

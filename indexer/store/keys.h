@@ -10,6 +10,10 @@
 
 namespace diptych::indexer {
 
+// The rows of meta: the index's state, and which index key it is of.
+inline constexpr absl::string_view kStateKey = "state";
+inline constexpr absl::string_view kFingerprintKey = "fingerprint";
+
 // What a detail row is about; part of its key.
 enum class DetailKind : char {
   kAttachment = 'a',

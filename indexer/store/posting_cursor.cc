@@ -33,7 +33,10 @@ class BlockCursor final : public PostingCursor {
  public:
   BlockCursor(const IndexSnapshot* snapshot, const PostingList& list,
               Order order, SessionNumber lower, SessionNumber upper)
-      : list_(list), order_(order), last_(newest_first() ? lower : upper) {
+      : snapshot_(snapshot),
+        list_(list),
+        order_(order),
+        last_(newest_first() ? lower : upper) {
     if (upper < lower) return;
     // Just after the oldest block's key.
     const std::string end = PostingBlockKey(list_, lower.second()) + '\0';
@@ -145,8 +148,14 @@ class BlockCursor final : public PostingCursor {
       valid_ = !Before(order_, last_, block_.session());
       return true;
     }
-    status_ = block_.status();
-    return !status_.ok();
+    return !Fits(block_.status());
+  }
+
+  // Whether a block is what was written; if not, it ends here.
+  bool Fits(absl::Status status) {
+    status_ = std::move(status);
+    if (absl::IsDataLoss(status_)) snapshot_->NoteDamage();
+    return status_.ok();
   }
 
   // The first at or after the session, from the block that `blocks_` is at.
@@ -169,8 +178,7 @@ class BlockCursor final : public PostingCursor {
           PostingBlockReader::Open(blocks_->value());
       if (!block.ok()) {
         block_ = PostingBlockReader();
-        status_ = std::move(block).status();
-        return false;
+        return Fits(std::move(block).status());
       }
       block_ = *std::move(block);
       const uint32_t bucket = BucketOf(SessionNumber(block_second_, 0));
@@ -180,10 +188,10 @@ class BlockCursor final : public PostingCursor {
       }
     }
     block_ = PostingBlockReader();
-    status_ = base::IntegrityError("a posting block is in another's place");
-    return false;
+    return Fits(base::IntegrityError("a posting block is in another's place"));
   }
 
+  const IndexSnapshot* const snapshot_;
   const PostingList list_;
   const Order order_;
   // The last session that may be given.

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "archiver/base/file.h"
@@ -45,12 +47,25 @@ absl::string_view FromSlice(const rocksdb::Slice& slice) {
   return absl::string_view(slice.data(), slice.size());
 }
 
+// Of the process, not of the disk.
+bool IsShortOfMeans(const rocksdb::Status& status) {
+  const std::string words = status.ToString();
+  for (const std::errc error : {std::errc::too_many_files_open,
+                                std::errc::too_many_files_open_in_system,
+                                std::errc::not_enough_memory}) {
+    if (absl::StrContains(words, std::make_error_code(error).message())) {
+      return true;
+    }
+  }
+  return false;
+}
+
 class RocksIterator final : public IndexIterator {
  public:
-  RocksIterator(RocksCore* core, rocksdb::ColumnFamilyHandle* handle,
-                Family family, const rocksdb::Snapshot* snapshot,
-                absl::string_view lower, absl::string_view upper)
-      : core_(core),
+  RocksIterator(const RocksFamilies* families, Family family,
+                const rocksdb::Snapshot* snapshot, absl::string_view lower,
+                absl::string_view upper)
+      : families_(families),
         lower_(lower),
         upper_(upper),
         lower_slice_(lower_),
@@ -59,7 +74,8 @@ class RocksIterator final : public IndexIterator {
     options.snapshot = snapshot;
     if (!lower_.empty()) options.iterate_lower_bound = &lower_slice_;
     if (!upper_.empty()) options.iterate_upper_bound = &upper_slice_;
-    iterator_.reset(core->db()->NewIterator(options, handle));
+    iterator_.reset(
+        families->core()->db()->NewIterator(options, families->handle(family)));
   }
 
   bool Valid() const override { return iterator_->Valid(); }
@@ -74,11 +90,11 @@ class RocksIterator final : public IndexIterator {
     iterator_->SeekForPrev(ToSlice(key));
   }
   absl::Status status() const override {
-    return core_->Check(iterator_->status(), "reading the index");
+    return families_->CheckRead(iterator_->status(), "reading the index");
   }
 
  private:
-  RocksCore* const core_;
+  const RocksFamilies* const families_;
   // RocksDB keeps pointers to the bounds.
   const std::string lower_;
   const std::string upper_;
@@ -106,17 +122,18 @@ class RocksSnapshot final : public IndexSnapshot {
     const rocksdb::Status status = families_->core()->db()->Get(
         options, families_->handle(family), ToSlice(key), &value);
     if (status.IsNotFound()) return std::nullopt;
-    RETURN_IF_ERROR(families_->core()->Check(status, "reading the index"));
+    RETURN_IF_ERROR(families_->CheckRead(status, "reading the index"));
     return value;
   }
 
   std::unique_ptr<IndexIterator> NewIterator(
       Family family, absl::string_view lower,
       absl::string_view upper) const override {
-    return std::make_unique<RocksIterator>(families_->core(),
-                                           families_->handle(family), family,
-                                           snapshot_, lower, upper);
+    return std::make_unique<RocksIterator>(families_.get(), family, snapshot_,
+                                           lower, upper);
   }
+
+  void NoteDamage() const override { families_->NoteDamage(); }
 
  private:
   const std::shared_ptr<RocksFamilies> families_;
@@ -195,6 +212,26 @@ void RocksCore::ForgetDamage() {
                 {{"error", removed.message()}});
 }
 
+absl::Status RocksFamilies::Check(const rocksdb::Status& status,
+                                  absl::string_view what) const {
+  absl::Status ours = FromRocks(status, what);
+  if (absl::IsDataLoss(ours)) NoteDamage();
+  return ours;
+}
+
+absl::Status RocksFamilies::CheckRead(const rocksdb::Status& status,
+                                      absl::string_view what) const {
+  if (!status.IsIOError() || status.IsNoSpace() || IsShortOfMeans(status)) {
+    return Check(status, what);
+  }
+  NoteDamage();
+  return absl::DataLossError(absl::StrCat(what, ": ", status.ToString()));
+}
+
+void RocksFamilies::NoteDamage() const {
+  if (current_) core_->NoteDamage();
+}
+
 RocksFamilies::~RocksFamilies() {
   for (rocksdb::ColumnFamilyHandle* handle : handles_) {
     core_->db()->DestroyColumnFamilyHandle(handle);
@@ -209,7 +246,7 @@ absl::Status RocksFamilies::Write(const IndexBatch& batch) {
         !change.value.has_value() ? changes.Delete(family, change.key)
         : change.merge ? changes.Merge(family, change.key, *change.value)
                        : changes.Put(family, change.key, *change.value);
-    RETURN_IF_ERROR(core_->Check(status, "filling a batch of the index"));
+    RETURN_IF_ERROR(Check(status, "filling a batch of the index"));
   }
   return core_->Write(&changes, false);
 }
@@ -217,9 +254,9 @@ absl::Status RocksFamilies::Write(const IndexBatch& batch) {
 absl::Status RocksFamilies::Flush() {
   std::vector<rocksdb::ColumnFamilyHandle*> all = handles_;
   all.push_back(core_->default_family());
-  RETURN_IF_ERROR(core_->Check(core_->db()->Flush(rocksdb::FlushOptions(), all),
-                               "flushing the index"));
-  return core_->Check(core_->db()->FlushWAL(true), "syncing the index");
+  RETURN_IF_ERROR(Check(core_->db()->Flush(rocksdb::FlushOptions(), all),
+                        "flushing the index"));
+  return Check(core_->db()->FlushWAL(true), "syncing the index");
 }
 
 absl::Status RocksFamilies::Compact() {
@@ -229,9 +266,9 @@ absl::Status RocksFamilies::Compact() {
   options.bottommost_level_compaction =
       rocksdb::BottommostLevelCompaction::kForceOptimized;
   for (rocksdb::ColumnFamilyHandle* const handle : handles_) {
-    RETURN_IF_ERROR(core_->Check(
-        core_->db()->CompactRange(options, handle, nullptr, nullptr),
-        "compacting the index"));
+    RETURN_IF_ERROR(
+        Check(core_->db()->CompactRange(options, handle, nullptr, nullptr),
+              "compacting the index"));
   }
   return absl::OkStatus();
 }
@@ -245,23 +282,40 @@ absl::StatusOr<uint64_t> RocksFamilies::FileBytes(Family family) const {
   return bytes;
 }
 
-absl::Status RocksFamilies::Ingest(Family family,
-                                   const std::vector<std::string>& files) {
-  if (files.empty()) return absl::OkStatus();
+absl::Status RocksFamilies::Ingest(const FamilyFiles& files) {
   rocksdb::IngestExternalFileOptions options;
   options.move_files = true;
   options.failed_move_fall_back_to_copy = true;
   // Nothing older is there that a number would have to stand above.
   options.write_global_seqno = false;
   options.verify_checksums_before_ingest = false;
-  return core_->Check(
-      core_->db()->IngestExternalFile(handle(family), files, options),
-      "taking sorted files into the index");
+  std::vector<rocksdb::IngestExternalFileArg> all;
+  for (size_t i = 0; i < kFamilies; ++i) {
+    if (files[i].empty()) continue;
+    rocksdb::IngestExternalFileArg& family = all.emplace_back();
+    family.column_family = handles_[i];
+    family.external_files = files[i];
+    family.options = options;
+  }
+  if (all.empty()) return absl::OkStatus();
+  return Check(core_->db()->IngestExternalFiles(all),
+               "taking sorted files into the index");
 }
 
 absl::Status RocksFamilies::Drop() {
-  return core_->Check(core_->db()->DropColumnFamilies(handles_),
-                      "dropping a generation of the index");
+  return Check(core_->db()->DropColumnFamilies(handles_),
+               "dropping a generation of the index");
+}
+
+absl::StatusOr<bool> IsEmpty(const RocksFamilies& families, Family family) {
+  rocksdb::ReadOptions options;
+  options.total_order_seek = true;
+  const std::unique_ptr<rocksdb::Iterator> iterator(
+      families.core()->db()->NewIterator(options, families.handle(family)));
+  iterator->SeekToFirst();
+  if (iterator->Valid()) return false;
+  RETURN_IF_ERROR(families.CheckRead(iterator->status(), "reading the index"));
+  return true;
 }
 
 std::unique_ptr<IndexSnapshot> NewRocksSnapshot(

@@ -60,12 +60,12 @@ class RocksCore {
   // The status in our words; damage is noted.
   absl::Status Check(const rocksdb::Status& status, absl::string_view what);
 
+  // In the file, so that the next opening knows.
+  void NoteDamage();
   bool damaged() const { return damaged_; }
   void ForgetDamage();
 
  private:
-  void NoteDamage();
-
   const std::string folder_;
   const std::unique_ptr<rocksdb::DB> db_;
   rocksdb::ColumnFamilyHandle* const default_family_;
@@ -94,9 +94,20 @@ class RocksFamilies {
     return handles_[static_cast<size_t>(family)];
   }
 
+  // The status in our words. Damage is noted if this is the current generation:
+  // one that is not finished goes with its rebuild, and one that was replaced
+  // is of no more use.
+  absl::Status Check(const rocksdb::Status& status,
+                     absl::string_view what) const;
+  // The same of a read: bytes that the disk does not give are damage.
+  absl::Status CheckRead(const rocksdb::Status& status,
+                         absl::string_view what) const;
+  void NoteDamage() const;
+  void SetCurrent(bool current) { current_ = current; }
+
   absl::Status Write(const IndexBatch& batch);
   absl::Status Flush();
-  absl::Status Ingest(Family family, const std::vector<std::string>& files);
+  absl::Status Ingest(const FamilyFiles& files);
   absl::Status Compact();
   absl::StatusOr<uint64_t> FileBytes(Family family) const;
   // Takes the families from the store. Their files go with the last of those
@@ -107,10 +118,14 @@ class RocksFamilies {
   const std::shared_ptr<RocksCore> core_;
   const uint32_t number_;
   const std::vector<rocksdb::ColumnFamilyHandle*> handles_;
+  std::atomic<bool> current_ = false;
 };
 
 std::unique_ptr<IndexSnapshot> NewRocksSnapshot(
     std::shared_ptr<RocksFamilies> families);
+
+// Whether a family has no row that counts.
+absl::StatusOr<bool> IsEmpty(const RocksFamilies& families, Family family);
 
 }  // namespace diptych::indexer
 

@@ -15,7 +15,12 @@ from archive import Archive, wait_until
 SAID = (1, 5, 6, 7)
 
 
-class IndexDamageTest(unittest.TestCase):
+class DamageTest(unittest.TestCase):
+    """An index as a crash has left it, and what it must answer."""
+
+    @classmethod
+    def last(cls):
+        """What the daemon does before the crash."""
 
     @classmethod
     def setUpClass(cls):
@@ -46,6 +51,7 @@ class IndexDamageTest(unittest.TestCase):
         cls.expected[""].add(session)
         cls.expected['clerk = "C0000"'].add(session)
         cls.archive.wait_indexed()
+        cls.last()
         # As a crash leaves it.
         cls.archive.kill()
         cls.whole = cls.archive.base / "whole"
@@ -97,9 +103,11 @@ class IndexDamageTest(unittest.TestCase):
         return damage
 
     @staticmethod
-    def cut(path):
-        content = path.read_bytes()
-        path.write_bytes(content[:len(content) // 2])
+    def cut_at(part):
+        def damage(path):
+            content = path.read_bytes()
+            path.write_bytes(content[:int(len(content) * part)])
+        return damage
 
     def every_way(self, kind):
         names = self.files(kind)
@@ -107,10 +115,13 @@ class IndexDamageTest(unittest.TestCase):
         for what, damage in (("a byte in front", self.flip(0)),
                              ("a byte in the middle", self.flip(0.5)),
                              ("a byte behind", self.flip(1)),
-                             ("cut", self.cut),
+                             ("cut", self.cut_at(0.5)),
                              ("missing", lambda path: path.unlink())):
             with self.subTest(kind=kind, what=what):
                 self.damaged(damage, *names)
+
+
+class IndexDamageTest(DamageTest):
 
     def test_each_sorted_file(self):
         for name in self.files(".sst"):
@@ -135,6 +146,22 @@ class IndexDamageTest(unittest.TestCase):
     def test_everything_is_rubbish(self):
         self.damaged(lambda path: path.write_bytes(b"rubbish"),
                      *[p.name for p in self.whole.iterdir() if p.is_file()])
+
+
+class AfterARebuildTest(DamageTest):
+    """Files of a new index are named by the manifest only."""
+
+    @classmethod
+    def last(cls):
+        cls.archive.ok("operator", "index", "rebuild")
+
+    def test_the_end_of_the_manifest(self):
+        name, = self.files("MANIFEST-")
+        for tenth in range(4, 10):
+            with self.subTest("cut", tenth=tenth):
+                self.damaged(self.cut_at(tenth / 10), name)
+            with self.subTest("a byte", tenth=tenth):
+                self.damaged(self.flip(tenth / 10), name)
 
 
 if __name__ == "__main__":
