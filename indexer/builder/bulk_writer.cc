@@ -15,6 +15,7 @@
 #include "archiver/base/limits.h"
 #include "archiver/base/status_macros.h"
 #include "archiver/seal/index_keys.h"
+#include "indexer/builder/disk_room.h"
 #include "indexer/builder/external_sort.h"
 #include "indexer/store/chunk_pack.h"
 #include "indexer/store/family.h"
@@ -27,8 +28,15 @@
 
 namespace diptych::indexer {
 
-BulkWriter::BulkWriter(std::string path, size_t max_bytes)
-    : path_(std::move(path)), max_bytes_(max_bytes) {}
+namespace {
+
+// What a chunk's row takes in memory, roughly.
+constexpr size_t kChunk_bytes = 256;
+
+}  // namespace
+
+BulkWriter::BulkWriter(std::string path, size_t max_bytes, const DiskRoom* room)
+    : path_(std::move(path)), max_bytes_(max_bytes), room_(room) {}
 
 void BulkWriter::Put(Family family, std::string key, std::string value) {
   if (family == Family::kDictionary) {
@@ -61,7 +69,13 @@ void BulkWriter::AddChunk(const base::Uuid& session,
   ChunkGroup& gathered = chunk_groups_[session];
   if (gathered.group != group) PutChunks(session, &gathered);
   gathered.group = group;
-  gathered.chunks[chunk.chunk()] = chunk;
+  if (gathered.chunks.insert_or_assign(chunk.chunk(), chunk).second) ++chunks_;
+  if (chunks_ * kChunk_bytes > max_bytes_ / 2) PutAllChunks();
+}
+
+void BulkWriter::PutAllChunks() {
+  for (auto& [session, group] : chunk_groups_) PutChunks(session, &group);
+  chunk_groups_.clear();
 }
 
 void BulkWriter::PutChunks(const base::Uuid& session, ChunkGroup* group) {
@@ -69,6 +83,7 @@ void BulkWriter::PutChunks(const base::Uuid& session, ChunkGroup* group) {
   std::vector<stored::v1::ChunkRow> rows;
   rows.reserve(group->chunks.size());
   for (auto& [number, row] : group->chunks) rows.push_back(std::move(row));
+  chunks_ -= group->chunks.size();
   group->chunks.clear();
   Add(Family::kChunks, ChunkGroupKey(session, group->group), PackChunks(rows));
 }
@@ -108,6 +123,7 @@ void BulkWriter::Add(Family family, absl::string_view key,
 
 absl::Status BulkWriter::SpillFamily(size_t family) {
   if (rows_[family].empty()) return absl::OkStatus();
+  if (room_ != nullptr) RETURN_IF_ERROR(room_->For(rows_[family].bytes()));
   ASSIGN_OR_RETURN(runs_[family].emplace_back(),
                    rows_[family].WriteTo(absl::StrCat(path_, ".", next_file_)));
   ++next_file_;
@@ -116,8 +132,7 @@ absl::Status BulkWriter::SpillFamily(size_t family) {
 
 absl::Status BulkWriter::Spill() {
   RETURN_IF_ERROR(status_);
-  for (auto& [session, group] : chunk_groups_) PutChunks(session, &group);
-  chunk_groups_.clear();
+  PutAllChunks();
   for (size_t i = 0; i < kFamilies && status_.ok(); ++i) {
     status_ = SpillFamily(i);
   }

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
+#include "indexer/builder/disk_room.h"
 #include "indexer/builder/external_sort.h"
 #include "indexer/store/family.h"
 #include "indexer/store/index_store.h"
@@ -33,9 +34,10 @@ using FamilyRuns = std::array<std::vector<SortedRun>, kFamilies>;
 class BulkWriter final : public RowSink {
  public:
   // Runs are files whose names begin with `path`. `max_bytes`: what it holds in
-  // memory.
+  // memory. `room`: on the disk; may be null, and must outlive it.
   explicit BulkWriter(std::string path,
-                      size_t max_bytes = 2 * limits::kRebuildSort_bytes);
+                      size_t max_bytes = 2 * limits::kRebuildSort_bytes,
+                      const DiskRoom* room = nullptr);
 
   void Put(Family family, std::string key, std::string value) override;
   // A new index has nothing to delete.
@@ -75,12 +77,16 @@ class BulkWriter final : public RowSink {
 
   void Add(Family family, absl::string_view key, absl::string_view value);
   void PutChunks(const base::Uuid& session, ChunkGroup* group);
+  void PutAllChunks();
   absl::Status SpillFamily(size_t family);
 
   const std::string path_;
   const size_t max_bytes_;
+  const DiskRoom* const room_;
   std::array<RunWriter, kFamilies> rows_;
   std::map<base::Uuid, ChunkGroup> chunk_groups_;
+  // In all groups.
+  size_t chunks_ = 0;
   FamilyRuns runs_;
   uint64_t next_file_ = 0;
   absl::Status status_;
@@ -89,11 +95,13 @@ class BulkWriter final : public RowSink {
 // Merges runs into sorted files and gives them to the generation, which is
 // empty. `path`: what the names of files in between begin with. `on_progress`
 // is told of rows, now and then, by one thread at a time; an error ends it.
+// `room`: on the disk; may be null.
 absl::Status IngestRuns(
     const FamilyRuns& runs, const std::string& path,
     IndexGeneration* generation,
     const std::function<absl::Status(uint64_t done, uint64_t total)>&
-        on_progress);
+        on_progress,
+    const DiskRoom* room = nullptr);
 
 }  // namespace diptych::indexer
 

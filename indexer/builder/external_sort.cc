@@ -17,6 +17,7 @@
 #include "archiver/base/file.h"
 #include "archiver/base/sha256.h"
 #include "archiver/base/status_macros.h"
+#include "indexer/builder/disk_room.h"
 #include "indexer/store/keys.h"
 #include "indexer/store/varint.h"
 
@@ -243,13 +244,16 @@ absl::Status RunMerger::Next() {
 }
 
 absl::Status ReduceRuns(size_t max, const std::string& path,
-                        std::vector<SortedRun>* runs) {
+                        const DiskRoom* room, std::vector<SortedRun>* runs) {
   size_t number = 0;
   while (runs->size() > max) {
     // The result stands where its parts stood, so that order stays.
     const size_t count = std::min(max, runs->size() - max + 1);
     const std::vector<SortedRun> parts(
         runs->begin(), runs->begin() + static_cast<std::ptrdiff_t>(count));
+    uint64_t bytes = 0;
+    for (const SortedRun& part : parts) bytes += part.bytes;
+    if (room != nullptr) RETURN_IF_ERROR(room->For(bytes));
     ASSIGN_OR_RETURN(const std::unique_ptr<RunMerger> merger,
                      RunMerger::Open(parts));
     ASSIGN_OR_RETURN(BlockWriter writer, BlockWriter::Create(absl::StrCat(

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "indexer/builder/disk_room.h"
 
 namespace diptych::indexer {
 
@@ -84,8 +85,9 @@ class RunMerger {
 
 // Joins runs until there are at most `max`, in files named after `path`. Those
 // that were joined stay, so that a checkpoint that names them stays good.
+// `room` may be null.
 absl::Status ReduceRuns(size_t max, const std::string& path,
-                        std::vector<SortedRun>* runs);
+                        const DiskRoom* room, std::vector<SortedRun>* runs);
 
 }  // namespace diptych::indexer
 

@@ -58,7 +58,7 @@ TEST(ExternalSortTest, MergesAnyRunsInOrderAndKeepsEqualKeysInTheirs) {
 
   std::vector<SortedRun> fewer = runs;
   ASSERT_GT(fewer.size(), 5u);
-  ASSERT_TRUE(ReduceRuns(5, Path("reduced"), &fewer).ok());
+  ASSERT_TRUE(ReduceRuns(5, Path("reduced"), nullptr, &fewer).ok());
   EXPECT_LE(fewer.size(), 5u);
   EXPECT_EQ(ReadAll(fewer), model);
   // What a checkpoint names stays.

@@ -125,6 +125,13 @@ void LogFollower::Pause() {
 
 void LogFollower::Resume(IndexBuilder* builder) {
   base::MutexLock lock(&mutex_);
+  // Nothing goes on any more.
+  if (stopping_) return;
+  // The thread must be in neither builder nor pump.
+  paused_ = true;
+  changed_.NotifyAll();
+  while (!idle_ && !stopping_) changed_.Wait(&mutex_);
+  if (stopping_) return;
   builder_ = builder;
   pump_ = std::make_unique<LogPump>(log_, builder, limits::kIndexBatch_records);
   status_.consumed = builder->position();

@@ -97,7 +97,8 @@ class LogFollower {
   // Takes nothing more; returns when the batch at hand is in. What becomes
   // durable meanwhile waits.
   void Pause() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Goes on with this builder from where that stands. REQUIRES: it is paused.
+  // Goes on with this builder from where that stands, once the batch at hand is
+  // in. The one before is then not used any more. Nothing, if it has stopped.
   void Resume(IndexBuilder* builder) ABSL_LOCKS_EXCLUDED(mutex_);
 
   void Stop() ABSL_LOCKS_EXCLUDED(mutex_);

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "archiver/base/file.h"
 #include "archiver/base/limits.h"
 #include "archiver/base/status_macros.h"
@@ -18,6 +19,7 @@
 #include "archiver/log/record.h"
 #include "archiver/seal/key_file.h"
 #include "indexer/builder/bulk_writer.h"
+#include "indexer/builder/disk_room.h"
 #include "indexer/builder/index_builder.h"
 #include "indexer/builder/rebuild_checkpoint.h"
 #include "indexer/builder/rebuild_pass.h"
@@ -138,14 +140,15 @@ absl::Status TakeLate(const RebuildSource& source,
   return WriteState(state, generation);
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<IndexGeneration>> MakeGeneration(
+absl::StatusOr<std::unique_ptr<IndexGeneration>> TryToMake(
     const RebuildSource& source, log::Position until, IndexDatabase* store,
-    const RebuildProgressCallback& on_progress) {
-  ASSIGN_OR_RETURN(RebuildCheckpoints checkpoints,
-                   RebuildCheckpoints::Open(source.work_folder));
+    const RebuildProgressCallback& on_progress,
+    RebuildCheckpoints* checkpoints) {
+  const DiskRoom room(base::FileSystem::Real(), source.work_folder,
+                      source.reserve_bytes);
+  RETURN_IF_ERROR(room.For(0));
   RebuildPassOptions pass_options;
+  pass_options.room = &room;
   pass_options.archive_id = source.archive_id;
   pass_options.index_keys = source.index_keys;
   pass_options.log = source.log;
@@ -156,21 +159,17 @@ absl::StatusOr<std::unique_ptr<IndexGeneration>> MakeGeneration(
     return on_progress({Phase::kReading, done, until});
   };
   ASSIGN_OR_RETURN(RebuildPassResult pass,
-                   ReadLogForRebuild(pass_options, until, &checkpoints));
+                   ReadLogForRebuild(pass_options, until, checkpoints));
   RETURN_IF_ERROR(on_progress({Phase::kReading, until, until}));
 
   ASSIGN_OR_RETURN(std::unique_ptr<IndexGeneration> generation,
                    store->BeginGeneration());
-  const absl::Status ingested =
-      IngestRuns(pass.runs, absl::StrCat(source.work_folder, "/merge"),
-                 generation.get(), [&](uint64_t done, uint64_t total) {
-                   return on_progress({Phase::kWriting, done, total});
-                 });
-  if (absl::IsDataLoss(ingested)) {
-    // The next attempt is to begin anew.
-    RETURN_IF_ERROR(checkpoints.Clear());
-  }
-  RETURN_IF_ERROR(ingested);
+  RETURN_IF_ERROR(IngestRuns(
+      pass.runs, absl::StrCat(source.work_folder, "/merge"), generation.get(),
+      [&](uint64_t done, uint64_t total) {
+        return on_progress({Phase::kWriting, done, total});
+      },
+      &room));
   IndexBatch batch;
   batch.Put(Family::kMeta, std::string(kFingerprintKey),
             source.index_keys->Fingerprint());
@@ -181,13 +180,35 @@ absl::StatusOr<std::unique_ptr<IndexGeneration>> MakeGeneration(
   return generation;
 }
 
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<IndexGeneration>> MakeGeneration(
+    const RebuildSource& source, log::Position until, IndexDatabase* store,
+    const RebuildProgressCallback& on_progress) {
+  ASSIGN_OR_RETURN(RebuildCheckpoints checkpoints,
+                   RebuildCheckpoints::Open(source.work_folder));
+  absl::StatusOr<std::unique_ptr<IndexGeneration>> generation =
+      TryToMake(source, until, store, on_progress, &checkpoints);
+  // Of damage the next attempt is to meet none of this; where the disk is full,
+  // what is kept would leave the log no room.
+  if (absl::IsDataLoss(generation.status()) ||
+      absl::IsResourceExhausted(generation.status())) {
+    RETURN_IF_ERROR(checkpoints.Clear());
+  }
+  return generation;
+}
+
 absl::Status ClearRebuildFiles(const RebuildSource& source) {
   ASSIGN_OR_RETURN(RebuildCheckpoints checkpoints,
                    RebuildCheckpoints::Open(source.work_folder));
   return checkpoints.Clear();
 }
 
-std::string RebuildFolder(const std::string& index_directory) {
+std::string RebuildFolder(absl::string_view index_directory) {
+  // Beside it, not in it.
+  while (index_directory.size() > 1 && index_directory.back() == '/') {
+    index_directory.remove_suffix(1);
+  }
   return absl::StrCat(index_directory, ".rebuild");
 }
 

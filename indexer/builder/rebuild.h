@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
 #include "archiver/log/log_reader.h"
 #include "archiver/log/record.h"
@@ -54,12 +56,17 @@ struct RebuildSource {
   // Where a rebuild keeps its files, so that one that was killed goes on: a
   // folder of its own beside the index, on the same file system.
   std::string work_folder;
+  // What it leaves free of the disk; none: what an archive keeps that was told
+  // nothing.
+  std::optional<uint64_t> reserve_bytes;
   RebuildPace pace;
 };
 
 // Makes a generation that has all of the log before `until`, by sorting outside
 // memory; what is current in the store goes on meanwhile. Goes on where an
-// earlier attempt was cut short. REQUIRES: what lies before `until` is durable.
+// earlier attempt was cut short; not if that met damage, or anything else that
+// may be mended since. RESOURCE_EXHAUSTED, and nothing is kept, if it would
+// take from the reserve. REQUIRES: what lies before `until` is durable.
 absl::StatusOr<std::unique_ptr<IndexGeneration>> MakeGeneration(
     const RebuildSource& source, log::Position until, IndexDatabase* store,
     const RebuildProgressCallback& on_progress);
@@ -82,7 +89,7 @@ struct RebuildOptions {
 };
 
 // The folder in which a rebuild of this index keeps its files.
-std::string RebuildFolder(const std::string& index_directory);
+std::string RebuildFolder(absl::string_view index_directory);
 
 // Makes the index again from the whole log, beside the old one, and then puts
 // it in its place. If anything fails, an old one that could be used stays as it

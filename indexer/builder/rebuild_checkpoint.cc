@@ -79,21 +79,6 @@ FamilyRuns ReadRuns(const std::string& folder, VarintReader* reader) {
   return runs;
 }
 
-// Brings a file that only grows to `count` entries: cuts off what a crash left
-// behind the last checkpoint, and adds what is new.
-absl::Status Grow(const std::string& path, size_t saved, size_t entry_bytes,
-                  const std::string& added) {
-  base::FileSystem* const files = base::FileSystem::Real();
-  ASSIGN_OR_RETURN(const std::unique_ptr<base::AppendFile> file,
-                   files->OpenForAppend(path));
-  const uint64_t good = uint64_t{saved} * entry_bytes;
-  if (file->size() < good) return Unusable();
-  if (file->size() > good) RETURN_IF_ERROR(file->CutTo(good));
-  if (added.empty()) return absl::OkStatus();
-  RETURN_IF_ERROR(file->Append({added}));
-  return file->Sync();
-}
-
 // The first `count` entries.
 absl::StatusOr<std::string> ReadGrown(const std::string& path, uint64_t count,
                                       size_t entry_bytes) {
@@ -106,7 +91,12 @@ absl::StatusOr<std::string> ReadGrown(const std::string& path, uint64_t count,
   return bytes;
 }
 
-std::string Encode(const RebuildCheckpoint& checkpoint) {
+// The hash of what was added so far.
+std::string DigestOf(base::Sha256Hasher hasher) { return hasher.Finish(); }
+
+std::string Encode(const RebuildCheckpoint& checkpoint,
+                   const std::string& met_digest,
+                   const std::string& late_digest) {
   std::string bytes;
   AppendString(checkpoint.identity, &bytes);
   AppendString(checkpoint.state.SerializeAsString(), &bytes);
@@ -115,7 +105,9 @@ std::string Encode(const RebuildCheckpoint& checkpoint) {
     AppendVarint(checkpoint.next_file[i], &bytes);
   }
   AppendVarint(checkpoint.met.size(), &bytes);
+  bytes += met_digest;
   AppendVarint(checkpoint.late.size(), &bytes);
+  bytes += late_digest;
   AppendVarint(checkpoint.read_from, &bytes);
   AppendVarint(checkpoint.open.size(), &bytes);
   for (const base::Uuid& open : checkpoint.open) {
@@ -132,7 +124,7 @@ std::string RebuildIdentity(const base::Uuid& archive_id,
   std::string identity(archive_id.bytes());
   AppendBigEndian32(kSchemaVersion, &identity);
   // Of what this file writes.
-  AppendBigEndian32(1, &identity);
+  AppendBigEndian32(2, &identity);
   return identity + key_fingerprint;
 }
 
@@ -166,7 +158,9 @@ absl::StatusOr<RebuildCheckpoint> RebuildCheckpoints::Read(
     checkpoint.next_file[i] = reader.ReadVarint();
   }
   const uint64_t met = reader.ReadVarint();
+  const std::string met_digest(reader.ReadBytes(base::kSha256_bytes));
   const uint64_t late = reader.ReadVarint();
+  const std::string late_digest(reader.ReadBytes(base::kSha256_bytes));
   checkpoint.read_from = reader.ReadVarint();
   const uint64_t open = reader.ReadVarint();
   for (uint64_t i = 0; i < open && reader.ok(); ++i) {
@@ -180,6 +174,9 @@ absl::StatusOr<RebuildCheckpoint> RebuildCheckpoints::Read(
   ASSIGN_OR_RETURN(
       const std::string met_bytes,
       ReadGrown(absl::StrCat(folder_, "/", kMetFile), met, kMet_bytes));
+  met_ = {.count = met};
+  met_.hasher.Add(met_bytes);
+  if (DigestOf(met_.hasher) != met_digest) return Unusable();
   for (size_t at = 0; at < met_bytes.size(); at += kMet_bytes) {
     ASSIGN_OR_RETURN(
         const base::Uuid session,
@@ -191,6 +188,9 @@ absl::StatusOr<RebuildCheckpoint> RebuildCheckpoints::Read(
   ASSIGN_OR_RETURN(
       const std::string late_bytes,
       ReadGrown(absl::StrCat(folder_, "/", kLateFile), late, kLate_bytes));
+  late_ = {.count = late};
+  late_.hasher.Add(late_bytes);
+  if (DigestOf(late_.hasher) != late_digest) return Unusable();
   for (size_t at = 0; at < late_bytes.size(); at += kLate_bytes) {
     checkpoint.late.push_back(
         ReadBigEndian64(absl::string_view(late_bytes).substr(at)));
@@ -215,8 +215,6 @@ absl::StatusOr<RebuildCheckpoint> RebuildCheckpoints::Load(
     checkpoint.emplace();
     checkpoint->identity = identity;
   }
-  met_saved_ = checkpoint->met.size();
-  late_saved_ = checkpoint->late.size();
   std::set<std::string> named = {std::string(kCheckpointFile),
                                  std::string(kMetFile), std::string(kLateFile)};
   for (const FamilyRuns& worker : checkpoint->runs) {
@@ -239,28 +237,43 @@ absl::StatusOr<RebuildCheckpoint> RebuildCheckpoints::Load(
   return checkpoint;
 }
 
+// Cuts off what a crash left behind the last checkpoint, and adds what is new.
+absl::Status RebuildCheckpoints::Grow(absl::string_view name,
+                                      size_t entry_bytes,
+                                      const std::string& added,
+                                      Saved* saved) const {
+  base::FileSystem* const files = base::FileSystem::Real();
+  ASSIGN_OR_RETURN(const std::unique_ptr<base::AppendFile> file,
+                   files->OpenForAppend(absl::StrCat(folder_, "/", name)));
+  const uint64_t good = uint64_t{saved->count} * entry_bytes;
+  if (file->size() < good) return Unusable();
+  if (file->size() > good) RETURN_IF_ERROR(file->CutTo(good));
+  if (added.empty()) return absl::OkStatus();
+  RETURN_IF_ERROR(file->Append({added}));
+  RETURN_IF_ERROR(file->Sync());
+  saved->count += added.size() / entry_bytes;
+  saved->hasher.Add(added);
+  return absl::OkStatus();
+}
+
 absl::Status RebuildCheckpoints::Save(const RebuildCheckpoint& checkpoint) {
   std::string met;
-  for (size_t i = met_saved_; i < checkpoint.met.size(); ++i) {
+  for (size_t i = met_.count; i < checkpoint.met.size(); ++i) {
     met += std::string(checkpoint.met[i].session.bytes());
     met += SessionKey(checkpoint.met[i].number);
   }
   std::string late;
-  for (size_t i = late_saved_; i < checkpoint.late.size(); ++i) {
+  for (size_t i = late_.count; i < checkpoint.late.size(); ++i) {
     AppendBigEndian64(checkpoint.late[i], &late);
   }
-  RETURN_IF_ERROR(
-      Grow(absl::StrCat(folder_, "/", kMetFile), met_saved_, kMet_bytes, met));
-  RETURN_IF_ERROR(Grow(absl::StrCat(folder_, "/", kLateFile), late_saved_,
-                       kLate_bytes, late));
+  RETURN_IF_ERROR(Grow(kMetFile, kMet_bytes, met, &met_));
+  RETURN_IF_ERROR(Grow(kLateFile, kLate_bytes, late, &late_));
   base::FileSystem* const files = base::FileSystem::Real();
   RETURN_IF_ERROR(files->SyncDirectory(folder_));
   RETURN_IF_ERROR(base::ReplaceFile(
-      files, absl::StrCat(folder_, "/", kCheckpointFile), Encode(checkpoint)));
-  RETURN_IF_ERROR(files->SyncDirectory(folder_));
-  met_saved_ = checkpoint.met.size();
-  late_saved_ = checkpoint.late.size();
-  return absl::OkStatus();
+      files, absl::StrCat(folder_, "/", kCheckpointFile),
+      Encode(checkpoint, DigestOf(met_.hasher), DigestOf(late_.hasher))));
+  return files->SyncDirectory(folder_);
 }
 
 absl::Status RebuildCheckpoints::Clear() {
@@ -272,8 +285,8 @@ absl::Status RebuildCheckpoints::Clear() {
     return absl::InternalError(
         absl::StrCat("removing a rebuild's files: ", error.message()));
   }
-  met_saved_ = 0;
-  late_saved_ = 0;
+  met_ = Saved();
+  late_ = Saved();
   return absl::OkStatus();
 }
 

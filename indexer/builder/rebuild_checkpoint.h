@@ -8,8 +8,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
+#include "archiver/base/sha256.h"
 #include "archiver/log/record.h"
 #include "indexer/builder/bulk_writer.h"
 #include "indexer/builder/session_record.h"
@@ -76,10 +78,19 @@ class RebuildCheckpoints {
 
   absl::StatusOr<RebuildCheckpoint> Read(const std::string& identity);
 
+  // How much of the growing files is good, and a hash of it.
+  struct Saved {
+    size_t count = 0;
+    base::Sha256Hasher hasher;
+  };
+
+  // Brings the saved part of a growing file up to all its entries.
+  absl::Status Grow(absl::string_view name, size_t entry_bytes,
+                    const std::string& added, Saved* saved) const;
+
   std::string folder_;
-  // How much of the growing files is good.
-  size_t met_saved_ = 0;
-  size_t late_saved_ = 0;
+  Saved met_;
+  Saved late_;
 };
 
 }  // namespace diptych::indexer

@@ -33,6 +33,8 @@ using Phase = RebuildProgress::Phase;
 constexpr absl::Duration kBetweenDamages = absl::Minutes(10);
 // After one that has failed and is needed.
 constexpr absl::Duration kAfterFailure = absl::Seconds(30);
+// After one that found no room on the disk.
+constexpr absl::Duration kAfterNoSpace = absl::Minutes(5);
 // So much may be left to catch up with while the old index waits.
 constexpr uint64_t kLastStep_bytes = 4 << 20;
 // After so many steps the rest is taken however much it is.
@@ -155,8 +157,10 @@ void RebuildJob::Run() {
       base::MutexLock lock(&mutex_);
       if (stopping_ && !result.ok()) return;
       if (result.ok()) unusable_ = false;
-      const bool needed = unusable_ || store_->damaged();
-      hopeless = !result.ok() && (store_->damaged() || stuck_);
+      // Damage of the new one has to wait its time, as all damage does.
+      const bool needed = !result.ok() && (unusable_ || store_->damaged());
+      const bool no_space = absl::IsResourceExhausted(result.status());
+      hopeless = !result.ok() && (stuck_ || (store_->damaged() && !no_space));
       last_end_ = clock_->Monotonic();
       ++news_.ended;
       news_.running = needed;
@@ -164,7 +168,9 @@ void RebuildJob::Run() {
       news_.result = result;
       // Somebody may have asked for it anew while it ended.
       due_.reset();
-      if (needed) due_ = *last_end_ + kAfterFailure;
+      if (needed) {
+        due_ = *last_end_ + (no_space ? kAfterNoSpace : kAfterFailure);
+      }
       changed_.NotifyAll();
     }
     if (result.ok()) {
@@ -259,15 +265,38 @@ absl::StatusOr<stored::v1::IndexState> RebuildJob::Rebuild() {
     stuck_ = !status.ok();
   }
   if (!status.ok()) {
+    // It would leave the log no room.
+    if (absl::IsResourceExhausted(status)) ClearFiles();
+    bool goes_on = false;
+    {
+      base::MutexLock lock(&mutex_);
+      goes_on = !unusable_ && !stuck_;
+    }
     // The old one goes on, unless there is nothing to go on with.
-    base::MutexLock lock(&mutex_);
-    if (!unusable_ && !stuck_) follower_->Resume(builder_.get());
+    if (goes_on) {
+      follower_->Pause();
+      follower_->Resume(builder_.get());
+    }
     return status;
   }
+  // From Resume on the builder is the follower's.
+  stored::v1::IndexState state = (*current)->state();
   follower_->Resume(current->get());
   builder_ = *std::move(current);
-  RETURN_IF_ERROR(ClearRebuildFiles(source_));
-  return builder_->state();
+  // The new index has its place, whatever becomes of this.
+  if (const absl::Status flushed = store_->Flush(); !flushed.ok()) {
+    base::LogLine(base::Severity::kWarning, "the new index was not flushed",
+                  {{"error", flushed.message()}});
+  }
+  ClearFiles();
+  return state;
+}
+
+void RebuildJob::ClearFiles() const {
+  const absl::Status cleared = ClearRebuildFiles(source_);
+  if (cleared.ok()) return;
+  base::LogLine(base::Severity::kWarning, "files of a rebuild are left",
+                {{"error", cleared.message()}});
 }
 
 }  // namespace diptych::indexer

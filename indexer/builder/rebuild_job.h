@@ -96,6 +96,8 @@ class RebuildJob {
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::unique_ptr<IndexBuilder>> MakeBuilder(
       IndexStore* store) const;
+  // What can't be removed is at the next start.
+  void ClearFiles() const;
 
   const RebuildSource source_;
   IndexDatabase* const store_;

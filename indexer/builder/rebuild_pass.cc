@@ -76,7 +76,8 @@ class Pass {
 
   absl::Status Restore();
   absl::Status MakeWorkers();
-  // False if the log is not the one that the checkpoint is of.
+  // False if the log is not the one that the checkpoint is of, or if reading it
+  // again may give more: what was damaged may be mended, and a key be there.
   absl::StatusOr<bool> CheckpointFits() const;
 
   absl::Status TakeRecord(StoredRecord&& record);
@@ -125,6 +126,10 @@ class Pass {
 absl::StatusOr<bool> Pass::CheckpointFits() const {
   const stored::v1::IndexState& state = checkpoint_.state;
   if (state.position() > until_) return false;
+  if (state.damage_count() > 0 || state.unopened_records() > 0 ||
+      state.unreadable_headers() > 0) {
+    return false;
+  }
   if (state.last_header_sha256().empty()) return true;
   std::optional<std::string> header;
   const absl::Status stop = absl::CancelledError();
@@ -180,7 +185,7 @@ absl::Status Pass::MakeWorkers() {
         options_.index_keys,
         std::make_unique<OpenerCache>(options_.archive_id, options_.log,
                                       options_.key_store, std::move(keys)),
-        absl::StrCat(checkpoints_->folder(), "/run.", i));
+        absl::StrCat(checkpoints_->folder(), "/run.", i), options_.room);
     workers_[i]->Restore(checkpoint_.runs[i], checkpoint_.next_file[i]);
   }
   return absl::OkStatus();
@@ -441,6 +446,8 @@ absl::Status Pass::LookAround(log::Position next) {
   }
   // Before that there is nothing new.
   if (next <= counted_to_) return absl::OkStatus();
+  // One that has yet to begin is neither open nor written, and would be lost.
+  if (to_begin_ > 0) return absl::OkStatus();
   return SaveCheckpoint(next);
 }
 

@@ -17,6 +17,7 @@
 #include "archiver/seal/index_keys.h"
 #include "archiver/seal/key_file.h"
 #include "indexer/builder/bulk_writer.h"
+#include "indexer/builder/disk_room.h"
 #include "indexer/builder/rebuild_checkpoint.h"
 #include "proto/stored/v1/index_rows.pb.h"
 
@@ -35,6 +36,7 @@ struct RebuildPassOptions {
   const log::LogReader* log = nullptr;
   const log::LogReader* key_store = nullptr;
   const std::vector<seal::KeyPair>* recipient_keys = nullptr;
+  const DiskRoom* room = nullptr;
   base::Clock* clock = base::Clock::Real();
   RebuildPace pace;
   // Told of bytes of the log, now and then; an error ends the pass.

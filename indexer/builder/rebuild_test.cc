@@ -87,6 +87,7 @@ class RebuildTest : public ::testing::Test {
         archive_->Event(id, "card_read", at_us);
         break;
       case 2:
+        if (!unopenable_) break;
         archive_->UnopenableNotes(id, stored::v1::SIDE_CLERK);
         break;
       case 3:
@@ -231,6 +232,8 @@ class RebuildTest : public ::testing::Test {
   std::unique_ptr<SyntheticArchive> archive_;
   std::vector<base::Uuid> closed_;
   std::map<base::Uuid, int64_t> times_;
+  // Whether some records open with no key.
+  bool unopenable_ = true;
   std::mt19937 random_{20240229};
 };
 
@@ -263,6 +266,7 @@ TEST_F(RebuildTest, SoItDoesAfterKeysWereRotated) {
 
 // Told to stop at any place and started again, it comes to the same.
 TEST_F(RebuildTest, GoesOnWhereItWasCutShort) {
+  unopenable_ = false;
   MakeSessions(60);
   const Rows incremental = Incremental();
   RebuildOptions options = Options();
@@ -291,6 +295,7 @@ TEST_F(RebuildTest, GoesOnWhereItWasCutShort) {
 }
 
 TEST_F(RebuildTest, ACheckpointThatDoesNotFitIsThrownAway) {
+  unopenable_ = false;
   MakeSessions(20);
   RebuildOptions options = Options();
   options.pace.checkpoint_bytes = archive_->durable_end() / 5;
@@ -314,6 +319,16 @@ TEST_F(RebuildTest, ACheckpointThatDoesNotFitIsThrownAway) {
   interrupt();
   fs::resize_file(work + "/checkpoint",
                   fs::file_size(work + "/checkpoint") / 2);
+  ASSERT_TRUE(RebuildIndex(options).ok());
+  ExpectSame(Rebuilt(), incremental);
+  // A session with another byte.
+  interrupt();
+  {
+    std::fstream file(work + "/met",
+                      std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(3);
+    file.put('?');
+  }
   ASSERT_TRUE(RebuildIndex(options).ok());
   ExpectSame(Rebuilt(), incremental);
   // A run that is not whole.

@@ -16,6 +16,7 @@
 #include "archiver/log/record.h"
 #include "archiver/seal/index_keys.h"
 #include "indexer/builder/bulk_writer.h"
+#include "indexer/builder/disk_room.h"
 #include "indexer/builder/opener_cache.h"
 #include "indexer/builder/session_record.h"
 #include "indexer/builder/session_state.h"
@@ -42,8 +43,10 @@ size_t BytesOf(const std::vector<RebuildTask>& tasks) {
 
 RebuildWorker::RebuildWorker(const seal::IndexKeys* keys,
                              std::unique_ptr<OpenerCache> openers,
-                             std::string path)
-    : keys_(keys), openers_(std::move(openers)), writer_(std::move(path)) {
+                             std::string path, const DiskRoom* room)
+    : keys_(keys),
+      openers_(std::move(openers)),
+      writer_(std::move(path), 2 * limits::kRebuildSort_bytes, room) {
   thread_ = std::thread([this] { Run(); });
 }
 

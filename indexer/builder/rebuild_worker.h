@@ -19,6 +19,7 @@
 #include "archiver/log/record.h"
 #include "archiver/seal/index_keys.h"
 #include "indexer/builder/bulk_writer.h"
+#include "indexer/builder/disk_room.h"
 #include "indexer/builder/opener_cache.h"
 #include "indexer/builder/session_record.h"
 #include "indexer/builder/session_state.h"
@@ -65,9 +66,11 @@ class RebuildWorker {
     uint64_t unreadable_headers = 0;
   };
 
-  // `keys` must outlive it. Rows go to files whose names begin with `path`.
+  // `keys` and `room` must outlive it. Rows go to files whose names begin with
+  // `path`.
   RebuildWorker(const seal::IndexKeys* keys,
-                std::unique_ptr<OpenerCache> openers, std::string path);
+                std::unique_ptr<OpenerCache> openers, std::string path,
+                const DiskRoom* room);
   // Forgets what it has not done yet.
   ~RebuildWorker();
   RebuildWorker(const RebuildWorker&) = delete;
