@@ -114,6 +114,9 @@ absl::StatusOr<MediaService::Grant> MediaService::Admit(
   SaltAccess(&record);
   grant.access_record = record.SerializeAsString();
   ASSIGN_OR_RETURN(grant.access_log_position, options_.access->Record(record));
+  if (options_.await_index) {
+    RETURN_IF_ERROR(options_.await_index(grant.access_log_position));
+  }
   return grant;
 }
 

@@ -15,6 +15,7 @@
 #include "archiver/base/ids.h"
 #include "archiver/base/principal.h"
 #include "archiver/log/log_reader.h"
+#include "archiver/log/record.h"
 #include "archiver/seal/key_file.h"
 #include "indexer/access/access_recorder.h"
 #include "indexer/retrieval/bundle_proofs.h"
@@ -26,8 +27,10 @@ namespace diptych::indexer {
 
 // The Media service: reading what was archived. Every call is checked for its
 // role and purpose, then recorded, and only when the record is durable is the
-// first sealed byte opened. A cancelled call stops before its next chunk.
-// Thread-safe.
+// first sealed byte opened. While the index has less of the log than the access
+// record's place, a call is UNAVAILABLE: it never says of what is there that it
+// is not, nor gives only the beginning. A cancelled call stops before its next
+// chunk. Thread-safe.
 class MediaService : public api::v1::Media::Service {
  public:
   // Who calls, and whether they may.
@@ -47,6 +50,9 @@ class MediaService : public api::v1::Media::Service {
     std::vector<seal::KeyPair> keys;
     // None: RequireRole, auditors of this archive only.
     Authorize authorize;
+    // Waits until the index has all of the log before `position`; UNAVAILABLE
+    // if it does not come to that. None: it has.
+    std::function<absl::Status(log::Position position)> await_index;
   };
 
   // What the options point to must outlive it.

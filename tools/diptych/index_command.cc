@@ -1,10 +1,13 @@
 #include "tools/diptych/index_command.h"
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -16,6 +19,7 @@
 #include "archiver/seal/index_keys.h"
 #include "archiver/seal/key_file.h"
 #include "indexer/builder/rebuild.h"
+#include "indexer/store/index_folder.h"
 #include "proto/api/v1/catalog.pb.h"
 #include "proto/stored/v1/index_rows.pb.h"
 #include "proto/stored/v1/keys.pb.h"
@@ -149,13 +153,32 @@ absl::StatusOr<ExitCode> RunIndexRebuild(const CommandContext& context,
 
   Output& output = *context.output;
   indexer::RebuildOptions rebuild;
+  // As the daemon makes its files.
+  umask(0027);
   rebuild.data_directory = options.data_dir;
   rebuild.index_directory = options.index_dir;
+  if (!options.index_dir.empty()) {
+    RETURN_IF_ERROR(indexer::CheckIndexFolder(options.index_dir,
+                                              options.data_dir, keys_dir));
+  }
   rebuild.pace.checkpoint_bytes = options.checkpoint_bytes;
   ASSIGN_OR_RETURN(rebuild.archive_id,
                    base::Uuid::FromBytes(config.archive_id()));
   rebuild.index_keys = &index_keys;
   rebuild.recipient_keys.push_back(std::move(index_key));
+  // What was wrapped to the ones before stays readable.
+  std::vector<absl::Status> left_out;
+  ASSIGN_OR_RETURN(
+      std::vector<seal::KeyPair> others,
+      seal::ReadOtherKeyFiles(keys_dir, "index", passphrase, &left_out));
+  for (seal::KeyPair& key : others) {
+    rebuild.recipient_keys.push_back(std::move(key));
+  }
+  for (const absl::Status& why : left_out) {
+    output.Warning(absl::StrCat(
+        "an earlier key was left out: what only it opens stays closed: ",
+        why.message()));
+  }
   rebuild.on_progress = [&](const indexer::RebuildProgress& progress) {
     output.Progress(PhaseWords(progress.phase), progress.done, progress.total);
     return context.interrupt->Check();
@@ -185,7 +208,8 @@ absl::StatusOr<ExitCode> RunIndexStatus(const CommandContext& context) {
           : 0;
   const double lag_s = static_cast<double>(status.lag_us()) / 1e6;
   const double worst_lag_s = static_cast<double>(status.worst_lag_us()) / 1e6;
-  const bool complete = status.writer_reachable();
+  const bool complete =
+      status.writer_reachable() && status.incomplete_reason().empty();
   Output& output = *context.output;
   output.Text(absl::StrCat("sessions  ", status.sessions()));
   output.Text(absl::StrCat("segments  ", status.segments()));

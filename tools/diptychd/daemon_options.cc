@@ -163,10 +163,18 @@ std::variant<DaemonOptions, int> ParseDaemonOptions(int argc,
   while (options.data_dir.size() > 1 && options.data_dir.back() == '/') {
     options.data_dir.pop_back();
   }
-  if (options.index_dir.empty()) {
-    options.index_dir = absl::StrCat(options.data_dir, "/index");
+  while (options.index_dir.size() > 1 && options.index_dir.back() == '/') {
+    options.index_dir.pop_back();
   }
+  const std::string own_index = absl::StrCat(options.data_dir, "/index");
+  if (options.index_dir.empty()) options.index_dir = own_index;
   if (options.run_dir.empty()) {
+    if (options.indexer && options.index_dir != own_index) {
+      std::fprintf(stderr,
+                   "diptychd: a reader with its own --index_dir needs its own "
+                   "--run_dir, or it takes another's address file\n");
+      return kWrongUse;
+    }
     options.run_dir = absl::StrCat(options.data_dir, "/run");
   }
   if (options.keys.empty()) {

@@ -17,6 +17,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "archiver/base/clock.h"
+#include "archiver/base/errors.h"
 #include "archiver/base/file.h"
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
@@ -24,6 +25,7 @@
 #include "archiver/base/status_macros.h"
 #include "archiver/evidence/transparency_service.h"
 #include "archiver/log/log_reader.h"
+#include "archiver/log/record.h"
 #include "archiver/seal/index_keys.h"
 #include "archiver/seal/key_file.h"
 #include "archiver/seal/key_source.h"
@@ -35,9 +37,11 @@
 #include "indexer/query/catalog.h"
 #include "indexer/query/catalog_service.h"
 #include "indexer/retrieval/media_service.h"
+#include "indexer/store/index_folder.h"
 #include "indexer/store/index_store.h"
 #include "indexer/store/media_index.h"
 #include "proto/api/v1/catalog.pb.h"
+#include "proto/api/v1/common.pb.h"
 #include "proto/stored/v1/keys.pb.h"
 #include "tools/diptychd/server.h"
 #include "tools/diptychd/writer_link.h"
@@ -47,6 +51,8 @@ namespace diptych::daemon {
 namespace {
 
 constexpr absl::Duration kStopGrace = absl::Seconds(2);
+// For an access record to be in the index.
+constexpr absl::Duration kIndexWait = absl::Seconds(5);
 constexpr absl::Duration kWriterWait = absl::Seconds(2);
 // A new index follows a log up to this long from its beginning; of a longer one
 // it is made by sorting, which is faster.
@@ -133,6 +139,8 @@ class ReaderImpl final : public Reader {
   absl::Status OpenIndex(const DaemonOptions& options,
                          const base::Uuid& archive_id, std::string* unusable);
   absl::Status MakeBuilder(const base::Uuid& archive_id);
+  // UNAVAILABLE if the index does not come to have all before `position`.
+  absl::Status AwaitIndex(log::Position position) const;
 
   // In the order of their lives: what comes later uses what came before.
   std::optional<seal::IndexKeys> index_keys_;
@@ -167,6 +175,22 @@ absl::Status ReaderImpl::MakeBuilder(const base::Uuid& archive_id) {
   return absl::OkStatus();
 }
 
+absl::Status ReaderImpl::AwaitIndex(log::Position position) const {
+  std::string why = rebuilds_->trouble();
+  if (why.empty()) {
+    // A record that lies there is in once the index is past its place.
+    if (follower_->WaitUntil(position + 1, kIndexWait)) {
+      return absl::OkStatus();
+    }
+    why = "the index is behind the log";
+  }
+  api::v1::ErrorDetail detail;
+  detail.set_reason("INDEX_BEHIND");
+  detail.set_retryable(true);
+  return base::MakeError(absl::StatusCode::kUnavailable,
+                         absl::StrCat(why, ": try again"), detail);
+}
+
 absl::Status ReaderImpl::OpenIndex(const DaemonOptions& options,
                                    const base::Uuid& archive_id,
                                    std::string* unusable) {
@@ -177,8 +201,9 @@ absl::Status ReaderImpl::OpenIndex(const DaemonOptions& options,
     if (store.ok()) store_ = *std::move(store);
     return store.status();
   };
-  RETURN_IF_ERROR(
-      base::FileSystem::Real()->CreateDirectory(options.index_dir));
+  RETURN_IF_ERROR(indexer::CheckIndexFolder(options.index_dir, options.data_dir,
+                                            options.keys));
+  RETURN_IF_ERROR(base::FileSystem::Real()->CreateDirectory(options.index_dir));
   RETURN_IF_ERROR(open(unusable));
   absl::Status made = MakeBuilder(archive_id);
   if (store_->damaged()) {
@@ -244,6 +269,15 @@ absl::Status ReaderImpl::Run(const DaemonOptions& options) {
   rebuilds.source.key_store = key_store_.get();
   rebuilds.source.recipient_keys = &index_recipients_;
   rebuilds.source.work_folder = indexer::RebuildFolder(options.index_dir);
+  rebuilds.source.reserve_bytes = options.reserve_bytes;
+  if (unusable.empty()) {
+    // A rebuild that somebody asked for once: the index that is there does.
+    const absl::Status cleared = indexer::ClearRebuildFiles(rebuilds.source);
+    if (!cleared.ok()) {
+      base::LogLine(base::Severity::kWarning, "files of a rebuild are left",
+                    {{"error", cleared.message()}});
+    }
+  }
   rebuilds.source.pace.checkpoint_bytes = options.rebuild_checkpoint_bytes;
   rebuilds.store = store_.get();
   rebuilds.follower = follower_.get();
@@ -298,6 +332,9 @@ absl::Status ReaderImpl::Run(const DaemonOptions& options) {
   media.tree = {files, absl::StrCat(options.data_dir, "/tlog"),
                 archive.witnesses_size() > 0};
   media.keys = std::move(audit_key);
+  media.await_index = [this](log::Position position) {
+    return AwaitIndex(position);
+  };
   media_service_ = std::make_unique<indexer::MediaService>(std::move(media));
 
   ASSIGN_OR_RETURN(tree_service_,

@@ -43,6 +43,10 @@ absl::Status ReaderProcess::Start() {
       absl::StrCat("--ingest_listen=", options_.ingest_listen),
       absl::StrCat("--audit_listen=", options_.audit_listen),
   };
+  if (options_.reserve_bytes.has_value()) {
+    arguments.push_back(
+        absl::StrCat("--reserve_bytes=", *options_.reserve_bytes));
+  }
   if (!options_.passphrase_file.empty()) {
     arguments.push_back(
         absl::StrCat("--passphrase_file=", options_.passphrase_file));
