@@ -13,7 +13,7 @@ namespace {
 
 // No tag's key begins with a capital letter.
 constexpr absl::string_view kPairKey = "PAIR clerk item";
-constexpr absl::string_view kStateKey = "STATE";
+constexpr absl::string_view kStateTag = "STATE";
 
 absl::string_view WordOf(ListedState state) {
   switch (state) {
@@ -55,7 +55,7 @@ PostingList ValueList(const seal::IndexKeys& keys, absl::string_view key,
 
 PostingList StateList(const seal::IndexKeys& keys, ListedState state) {
   // Nearly all are closed. Of the others few are left in any old block.
-  return {keys.Token(kStateKey, WordOf(state)),
+  return {keys.Token(kStateTag, WordOf(state)),
           state == ListedState::kClosed ? kBroadBucketBits : kRareBucketBits};
 }
 
