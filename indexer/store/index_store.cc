@@ -510,7 +510,9 @@ absl::StatusOr<std::unique_ptr<IndexDatabase>> IndexStore::Open(
   }
   if (current == nullptr) return NeedsRebuild("parts of it are missing");
   current->SetCurrent(true);
-  RETURN_IF_ERROR(CheckRows(*current));
+  const absl::Status rows = CheckRows(*current);
+  if (absl::IsDataLoss(rows)) return NeedsRebuild(kDamagedWords);
+  RETURN_IF_ERROR(rows);
   return std::make_unique<RocksDatabase>(
       core, std::move(current),
       *std::max_element(generations.begin(), generations.end()));
