@@ -194,12 +194,13 @@ absl::Status ReaderImpl::AwaitIndex(log::Position position) const {
 absl::Status ReaderImpl::OpenIndex(const DaemonOptions& options,
                                    const base::Uuid& archive_id,
                                    std::string* unusable) {
-  const auto open = [&](std::string* why) {
+  const auto open = [&](std::string* why) -> absl::Status {
     absl::StatusOr<std::unique_ptr<indexer::IndexDatabase>> store =
         indexer::OpenOrReplaceIndex(options.index_dir, archive_id,
                                     indexer::NewerIndex::kRefuse, why);
-    if (store.ok()) store_ = *std::move(store);
-    return store.status();
+    if (!store.ok()) return std::move(store).status();
+    store_ = *std::move(store);
+    return absl::OkStatus();
   };
   RETURN_IF_ERROR(indexer::CheckIndexFolder(options.index_dir, options.data_dir,
                                             options.keys));
