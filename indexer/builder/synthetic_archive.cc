@@ -8,14 +8,12 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
-#include "absl/types/span.h"
 #include "archiver/base/clock.h"
 #include "archiver/base/file.h"
 #include "archiver/base/ids.h"
+#include "archiver/base/unsynced_file.h"
 #include "archiver/evidence/digest.h"
 #include "archiver/log/log_store.h"
 #include "archiver/log/record.h"
@@ -41,67 +39,6 @@ T Must(absl::StatusOr<T> value) {
   }
   return *std::move(value);
 }
-
-// Tests survive no power loss, and thousands of syncs take their time.
-class UnsyncedFile final : public base::AppendFile {
- public:
-  explicit UnsyncedFile(std::unique_ptr<base::AppendFile> file)
-      : file_(std::move(file)) {}
-  absl::StatusOr<uint64_t> Reserve(uint64_t) override { return size(); }
-  absl::Status ReleaseReserved() override { return absl::OkStatus(); }
-  absl::Status CutTo(uint64_t size_bytes) override {
-    return file_->CutTo(size_bytes);
-  }
-  absl::Status Append(absl::Span<const absl::string_view> pieces) override {
-    return file_->Append(pieces);
-  }
-  absl::Status Sync() override { return absl::OkStatus(); }
-  uint64_t size() const override { return file_->size(); }
-
- private:
-  const std::unique_ptr<base::AppendFile> file_;
-};
-
-class UnsyncedFileSystem final : public base::FileSystem {
- public:
-  absl::StatusOr<std::unique_ptr<base::AppendFile>> OpenForAppend(
-      const std::string& path) override {
-    return std::make_unique<UnsyncedFile>(Must(real_->OpenForAppend(path)));
-  }
-  absl::StatusOr<std::unique_ptr<base::ReadFile>> OpenForRead(
-      const std::string& path) override {
-    return real_->OpenForRead(path);
-  }
-  absl::StatusOr<std::vector<std::string>> List(
-      const std::string& directory) override {
-    return real_->List(directory);
-  }
-  absl::Status CreateDirectory(const std::string& path) override {
-    return real_->CreateDirectory(path);
-  }
-  absl::Status SyncDirectory(const std::string&) override {
-    return absl::OkStatus();
-  }
-  absl::Status Truncate(const std::string& path, uint64_t size) override {
-    return real_->Truncate(path, size);
-  }
-  absl::Status WriteFile(const std::string& path,
-                         absl::string_view content) override {
-    return real_->WriteFile(path, content);
-  }
-  absl::Status Rename(const std::string& from, const std::string& to) override {
-    return real_->Rename(from, to);
-  }
-  absl::Status Remove(const std::string& path) override {
-    return real_->Remove(path);
-  }
-  absl::StatusOr<base::DiskSpace> Space(const std::string& path) override {
-    return real_->Space(path);
-  }
-
- private:
-  base::FileSystem* const real_ = base::FileSystem::Real();
-};
 
 std::unique_ptr<log::LogStore> OpenStore(base::FileSystem* files,
                                          const std::string& directory,
@@ -129,7 +66,7 @@ SyntheticArchive::SyntheticArchive(const std::string& directory,
       index_key_(seal::KeyPair::Generate("index")),
       audit_key_(seal::KeyPair::Generate("audit")),
       index_keys_(seal::IndexKeys::Derive(index_key_)),
-      files_(std::make_unique<UnsyncedFileSystem>()),
+      files_(base::NewUnsyncedFileSystem()),
       log_reader_(base::FileSystem::Real(),
                   absl::StrCat(directory, "/volumes")),
       key_reader_(base::FileSystem::Real(),
