@@ -44,9 +44,8 @@ struct TimeRange {
   int64_t start_us = 0;
   int64_t end_us = 0;
 };
-std::vector<TimeRange> RangesOf(
-    const std::vector<stored::v1::RunRow>& runs,
-    std::optional<int64_t> open_end_us = std::nullopt);
+std::vector<TimeRange> RangesOf(const std::vector<stored::v1::RunRow>& runs,
+                                std::optional<int64_t> open_end_us);
 // For RangesOf: nullopt if the session is closed or its last run is no match.
 std::optional<int64_t> OpenEnd_us(const stored::v1::SessionRow& row,
                                   const RunSet& runs);

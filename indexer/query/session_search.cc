@@ -10,7 +10,6 @@
 #include "absl/strings/string_view.h"
 #include "archiver/base/status_macros.h"
 #include "indexer/query/filter.h"
-#include "indexer/query/match_rows.h"
 #include "indexer/query/match_walker.h"
 #include "indexer/query/segment_walker.h"
 #include "indexer/store/index_view.h"
@@ -55,27 +54,6 @@ absl::StatusOr<SegmentResults> SearchSegments(const IndexView& view,
     segment.end_us = found->segment->end_us();
     segment.position = found->segment->position();
     results.segments.push_back(segment);
-  }
-  results.complete = !walker->stopped_at().has_value();
-  return results;
-}
-
-absl::StatusOr<SessionResults> SearchSessions(const IndexView& view,
-                                              absl::string_view filter,
-                                              const SearchOptions& options) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<MatchWalker> walker,
-                   Walk(view, filter, options.order, options.max_cost));
-  SessionResults results;
-  for (;;) {
-    ASSIGN_OR_RETURN(const Match* const match, walker->Next());
-    if (match == nullptr) break;
-    if (results.sessions.size() == options.limit) {
-      results.more = true;
-      break;
-    }
-    ASSIGN_OR_RETURN(const MatchedRuns runs, RunsOf(view, *match));
-    results.sessions.push_back(
-        {runs.session, match->session, RangesOf(runs.runs)});
   }
   results.complete = !walker->stopped_at().has_value();
   return results;

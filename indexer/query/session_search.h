@@ -10,14 +10,13 @@
 #include "archiver/base/ids.h"
 #include "archiver/base/limits.h"
 #include "archiver/log/record.h"
-#include "indexer/query/match_rows.h"
 #include "indexer/store/index_view.h"
 #include "indexer/store/session_number.h"
 
 namespace diptych::indexer {
 
-// Finds, without access records and words of the wire. Opens no sealed row
-// unless the filter asks for what only that has. Errors are those of
+// For benchmarks: finds, without access records and words of the wire. Opens no
+// sealed row unless the filter asks for what only that has. Errors are those of
 // ParseFilter and MatchWalker.
 
 struct SearchOptions {
@@ -44,20 +43,6 @@ struct SegmentResults {
   bool complete = true;
 };
 absl::StatusOr<SegmentResults> SearchSegments(const IndexView& view,
-                                              absl::string_view filter,
-                                              const SearchOptions& options);
-
-struct FoundSession {
-  base::Uuid session_id;
-  SessionNumber session;
-  std::vector<TimeRange> matched;
-};
-struct SessionResults {
-  std::vector<FoundSession> sessions;
-  bool more = false;
-  bool complete = true;
-};
-absl::StatusOr<SessionResults> SearchSessions(const IndexView& view,
                                               absl::string_view filter,
                                               const SearchOptions& options);
 
